@@ -1,8 +1,8 @@
-/** What every page shares: keys and their help, events from the server, undo, messages, writes. */
+/** Functions of every page: keys and their help, events from the server, undo, messages, writes. */
 
 import { followEvents } from "./events.js";
 
-/** As `fetch`, with a sentence where nobody answers. */
+/** `fetch` with a message if the server does not answer. */
 async function reach(path, options) {
   try {
     return await fetch(path, options);
@@ -11,9 +11,9 @@ async function reach(path, options) {
   }
 }
 
-const MOST_KEPT_ALIVE = 20000; // characters: browsers let 64 kB outlive a page
+const MOST_KEPT_ALIVE = 20000; // characters: browsers finish requests of up to 64 kB after a page is closed
 
-/** Send a change; gives the answer's JSON. It goes on if the page is left. Throws an Error with the server's sentence. */
+/** Send a change and return the answer's JSON. It is sent even if the page is closed. Throws an Error with the server's message. */
 export async function send(path, data = {}, method = "POST") {
   const body = method === "DELETE" ? null : JSON.stringify(data);
   const response = await reach(path, {
@@ -30,9 +30,9 @@ export async function send(path, data = {}, method = "POST") {
 let lastSent = Promise.resolve();
 
 /**
- * Send a change after all those before it have been answered: two decisions about one thing keep their order, and
- * work that is started has all decisions before it.
- * isWanted() is asked when its turn comes.
+ * Send a change after all earlier ones have been answered, so that two decisions about one subject keep their order and
+ * started work includes all earlier decisions.
+ * isWanted() is called before the change is sent.
  */
 export function sendInOrder(path, data, isWanted = () => true) {
   const answer = lastSent.then(() => (isWanted() ? send(path, data) : {}));
@@ -40,7 +40,7 @@ export function sendInOrder(path, data, isWanted = () => true) {
   return answer;
 }
 
-/** Get JSON; throws an Error with the server's sentence. */
+/** Get JSON; throws an Error with the server's message. */
 export async function get(path) {
   const response = await reach(path, { headers: { accept: "application/json" } });
   const answer = await response.json().catch(() => ({}));
@@ -48,13 +48,13 @@ export async function get(path) {
   return answer;
 }
 
-/** The page's data, put into it by the server. */
+/** The data that the server has put into the page. */
 export function pageData() {
   const element = document.getElementById("page-data");
   return element ? JSON.parse(element.textContent) : {};
 }
 
-/** A short message at the lower edge; `isError` keeps it until it is closed. */
+/** Show a short message at the lower edge; with `isError` it stays until it is closed. */
 export function tell(text, isError = false) {
   const box = document.getElementById("messages");
   const line = document.createElement("div");
@@ -72,7 +72,7 @@ export function tell(text, isError = false) {
   if (!isError) setTimeout(() => line.remove(), 4000);
 }
 
-/** Run something that may fail; its sentence is shown. */
+/** Run a function that can fail, and show its error message. */
 export async function attempt(work) {
   try {
     return await work();
@@ -83,8 +83,8 @@ export async function attempt(work) {
 }
 
 /**
- * Keep a page up to date: `read` runs after these events of the document, never twice at a time, and once more where something
- * changed while it ran. Gives a function that asks for it; what that returns settles when a read begun later ended.
+ * Keep a page up to date: `read` runs after these events of the document, never twice at the same time, and once more if something
+ * changed while it ran. Returns a function that requests a read; its promise settles when a read that started later has ended.
  */
 export function follow(read, events = ["changed", "decided"]) {
   let running = null;
@@ -98,16 +98,16 @@ export function follow(read, events = ["changed", "decided"]) {
   return refresh;
 }
 
-/** A number of things: "1 series", "3 movies". */
+/** A number with its noun: "1 series", "3 movies". */
 export const counted = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
-/** A number of bytes as people say it. */
+/** A number of bytes as text. */
 export function bytesText(n) {
   const power = n < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(n) / 3));
   return `${Number((n / 1000 ** power).toPrecision(3))} ${["bytes", "kB", "MB", "GB", "TB"][power]}`;
 }
 
-/** An element with attributes and children; text stays text. */
+/** Make an element with attributes and children; strings become text nodes. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -124,8 +124,8 @@ let addressTimer = 0;
 let writeAddress = () => {};
 
 /**
- * Keep the state of the page in its address, "?..." or search parameters. While keys are held that is a few times a
- * second: each time is work for the browser, which ignores more than 200 in half a minute.
+ * Store the state of the page in its address, "?..." or search parameters. While a key is held this is done a few times per
+ * second, because it is work for the browser, which ignores more than 200 changes in half a minute.
  */
 export function keepInAddress(search) {
   clearTimeout(addressTimer);
@@ -148,7 +148,7 @@ let leaderTimer = 0;
 
 /**
  * Register keys: {key, does, run}. `key` is as in KeyboardEvent.key, or "g s" for two keys one after the other.
- * `run` may return false to leave the key alone. Registered last is asked first.
+ * `run` can return false to ignore the key. The last registered handler is called first.
  */
 export function addKeys(list) {
   keys.unshift(...list);
@@ -198,7 +198,7 @@ function showKeys() {
   dialog.showModal();
 }
 
-/** What the page does, as commands: of the series that it shows now, which its address names. */
+/** Functions of the page as commands, for the series in its address. */
 async function showCommands() {
   const dialog = document.getElementById("commands");
   if (!dialog) return;
@@ -240,14 +240,14 @@ if (project) {
   listen();
 }
 
-// A page is ready when its own scripts have run to their end: keys pressed before have nobody who hears them.
+// A page is ready when its scripts have finished; earlier keys have no handler.
 Promise.all([...document.querySelectorAll("script[type=module]")].map((script) => import(script.src)))
   .then(() => (document.body.dataset.ready = "true"));
 
-const LINE_MS = 1500; // a page that is being left loses its line too
+const LINE_MS = 1500; // a page that is being closed also loses its connection
 let alertsShown = null;
 
-/** Alerts in force: a mark on the page where they stand, and each new one as a message wherever the user is. */
+/** Current alerts: a mark on the link to their page, and a message for each new one on every page. */
 function showAlerts(alerts) {
   const link = document.querySelector('#rail a[href$="/live"]');
   if (link) {
@@ -259,7 +259,7 @@ function showAlerts(alerts) {
   alertsShown = alerts;
 }
 
-/** Events of the project: `document` gets "changed" with what changed; the lamp says whether the line is up. */
+/** Events of the project: `document` gets "changed" with the changes; the lamp shows whether the connection is up. */
 function listen() {
   const lamp = document.getElementById("lamp");
   const heard = (facts) => {

@@ -1,15 +1,15 @@
 /**
- * <data-table>: thousands of rows, of which only those on screen are drawn.
+ * <data-table>: thousands of rows; only those on screen are drawn.
  *
- * columns: [key, title, kind, help]; kinds: text, number, link, state. rows: arrays in that order. Filter and order
- * live in the address (q, sort). Words of the filter must all be found; `key>value` and `key<value` compare.
+ * columns: [key, title, kind, help]; kinds: text, number, link, state. rows: arrays in this order. Filter and order
+ * are stored in the address (q, sort). All words of the filter must match; `key>value` and `key<value` compare.
  */
 
 import { make } from "./app.js";
 
 const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const ROW_PX = 26 * EM;
-const WIDTHS = { text: 102, link: 134, state: 84 }; // pixels; numbers get the width of their heading
+const WIDTHS = { text: 102, link: 134, state: 84 }; // pixels; numbers have the width of their heading
 
 class DataTable extends HTMLElement {
   columns = [];
@@ -41,7 +41,7 @@ class DataTable extends HTMLElement {
     return this.#query;
   }
 
-  /** Take rows; filter, order, selection and scroll stay. */
+  /** Set the rows; filter, order, selection and scroll position are kept. */
   set(rows) {
     this.rows = rows;
     this.#arrange();

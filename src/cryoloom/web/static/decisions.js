@@ -1,13 +1,13 @@
-/** Decisions of this page's user: sent in their order, and laid over the server's facts until these hold them. */
+/** Decisions of this page's user: sent in order, and applied to the server's data until these contain them. */
 
 import { base, send, sendInOrder } from "./app.js";
 
-const pending = new Map(); // subject -> {change, why, durable: when the server had it}
-const waiting = new Set(); // {changes, why, page} whose turn to be sent has not come
+const pending = new Map(); // subject -> {change, why, durable: time at which the server had it}
+const waiting = new Set(); // {changes, why, page} that are not sent yet
 const MOST_CHANGES = 500; // of one request
 const subjectOf = ({ kind, item, target = "" }) => `${kind}\n${item}\n${target}`;
 
-/** Decide; gives the server's answer when it is durable, throws an Error with its sentence where it is refused. */
+/** Decide. Returns the server's answer when it is stored; throws an Error with the message if it is refused. */
 export async function decide(changes, why, page) {
   const entries = changes.map((change) => ({ change, why, durable: Infinity }));
   for (const entry of entries) pending.set(subjectOf(entry.change), entry);
@@ -23,7 +23,7 @@ export async function decide(changes, why, page) {
   }
 }
 
-/** Decisions on an item that facts asked for at `asked` (performance.now()) may not hold yet: {change, why} by target. */
+/** Decisions on an item that data requested at `asked` (performance.now()) may not contain yet: {change, why} by target. */
 export function notYetIn(kind, item, asked) {
   const found = new Map();
   for (const [subject, entry] of pending) {
@@ -33,7 +33,7 @@ export function notYetIn(kind, item, asked) {
   return found;
 }
 
-// A page that is left sends what it has not sent: many quick picks, and then the next tomogram. Of a subject the last counts.
+// A page that is closed sends the remaining changes, for example many quick picks. Of each subject only the last one is sent.
 addEventListener("pagehide", () => {
   const all = [...waiting];
   waiting.clear();
@@ -50,7 +50,7 @@ addEventListener("pagehide", () => {
   }
 });
 
-// What was taken back is no longer to be shown as decided.
+// Undone decisions are no longer shown.
 document.addEventListener("decided", (event) => {
   for (const decision of event.detail.decisions) pending.delete(subjectOf(decision));
 });

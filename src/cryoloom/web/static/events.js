@@ -1,16 +1,16 @@
 /**
- * One stream of server-sent events for all pages of this browser: over HTTP/1.1 it opens six connections to a server, and
- * a stream a page would leave none for the seventh. The page that holds the lock has the stream and tells the others.
+ * One stream of server-sent events for all pages of this browser. With HTTP/1.1 a browser opens six connections to a server, so
+ * one stream for each page would block the seventh page. The page that holds the lock has the stream and informs the others.
  */
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 10000;
 
 /**
- * address: of the stream. heard(facts): something changed; the first time it says how things stand. lineIs("up" | "down").
+ * address: of the stream. heard(facts): something changed; the first call has the current state. lineIs("up" | "down").
  */
 export function followEvents(address, heard, lineIs) {
-  const now = { line: "down", facts: null }; // as the page with the stream knows it
+  const now = { line: "down", facts: null }; // state on the page with the stream
   const channel = navigator.locks && "BroadcastChannel" in window ? new BroadcastChannel(`events ${address}`) : null;
   const take = (news) => {
     Object.assign(now, news);
@@ -38,7 +38,7 @@ export function followEvents(address, heard, lineIs) {
       await until;
       hasStream = false;
       close();
-    }).catch(() => {}); // the page is left while it waits
+    }).catch(() => {}); // the page was closed while waiting
   };
   if (channel) {
     channel.addEventListener("message", ({ data }) => {
@@ -50,7 +50,7 @@ export function followEvents(address, heard, lineIs) {
   begin();
 }
 
-/** Keep a stream open, and open it again when it was lost; gives what closes it. */
+/** Keep a stream open, and reopen it if it is lost. Returns a function that closes it. */
 function connect(address, last, tell) {
   let source = null;
   let timer = 0;

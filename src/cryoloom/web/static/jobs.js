@@ -1,4 +1,4 @@
-/** Commands started from the browser, and their logs as they grow. */
+/** Commands started from the browser, and their growing logs. */
 
 import { base, get, make } from "./app.js";
 
@@ -10,7 +10,7 @@ let shown = null;
 let next = -20000;
 let timer = 0;
 
-/** Read the list again; `number` is shown, else the one shown before or the newest. */
+/** Read the list again and show job `number`, otherwise the one shown before or the newest. */
 export async function showJobs(number = null) {
   const jobs = await get(`${base}/jobs.json`).catch(() => []);
   box.hidden = !jobs.length;

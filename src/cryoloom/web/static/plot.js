@@ -11,7 +11,7 @@ export function svg(tag, attributes, text) {
   return element;
 }
 
-/** Round ticks that cover a range, at most n of them. */
+/** At most n round ticks that cover a range. */
 export function ticks(low, high, n = 4, isWhole = false) {
   const rough = Math.max((high - low) / n || 1, isWhole ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -21,7 +21,7 @@ export function ticks(low, high, n = 4, isWhole = false) {
   return found;
 }
 
-/** Edges of bins from their middles, which are evenly apart. */
+/** Edges of bins from their equally spaced middles. */
 function edgesOf(middles) {
   const half = middles.length > 1 ? (middles[1] - middles[0]) / 2 : 0.5;
   return [...middles.map((middle) => middle - half), (middles.at(-1) ?? 0) + half];
@@ -59,7 +59,7 @@ export class Plot {
     this.draw();
   }
 
-  /** Mark the place of a point. Only the mark is moved: a key that is held goes through many. */
+  /** Mark a point. Only the mark is moved, because a held key passes many points. */
   select(i) {
     this.selected = i;
     this.#markSelected();
@@ -101,7 +101,7 @@ export class Plot {
     [x0, x1] = [x0 - padX, x1 + padX];
     [y0, y1] = this.options.yRange ?? [zero ? 0 : y0 - padY, y1 + padY];
     const laneHeight = lane && lines[0].x.some((_, i) => inLane(i)) ? 18 : 0;
-    const under = (xTitle ? 30 : 16) * EM; // the numbers of x
+    const under = (xTitle ? 30 : 16) * EM; // the tick labels of x
     const [left, right, top, bottom] = [44 * EM, 6 * EM, 4 * EM, under + laneHeight * EM];
     const X = (x) => left + ((x - x0) / (x1 - x0)) * (width - left - right);
     const part = (y) => (this.options.isInverted ? (y1 - y) / (y1 - y0) : (y - y0) / (y1 - y0));
@@ -159,7 +159,7 @@ export class Plot {
     this.#markSelected();
   }
 
-  /** The first line that is drawn as points. */
+  /** Index of the first line that is drawn as points. */
   #firstOfPoints(lines) {
     return lines.findIndex((line) => !["line", "band", "steps"].includes(line.shape));
   }

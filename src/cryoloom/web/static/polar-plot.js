@@ -1,4 +1,4 @@
-/** Values with a direction that has no sense (as astigmatism): each point is drawn at its angle and opposite. */
+/** Values with an axis (such as astigmatism): each point is drawn at its angle and at the opposite angle. */
 
 import { svg, ticks } from "./plot.js";
 
@@ -22,7 +22,7 @@ export class PolarPlot {
     new ResizeObserver(() => this.draw()).observe(container);
   }
 
-  /** Lengths, and angles in degrees, counted from the right against the clock; NaN where one was not measured. */
+  /** Lengths, and angles in degrees, counterclockwise from the right; NaN if not measured. */
   set(radii, angles) {
     [this.radii, this.angles] = [radii, angles];
     this.draw();
@@ -33,7 +33,7 @@ export class PolarPlot {
     this.draw();
   }
 
-  /** Where a point is in the picture, and the one opposite. */
+  /** Positions of a point and its opposite in the picture. */
   #places(i) {
     const angle = (this.angles[i] * Math.PI) / 180;
     const [dx, dy] = [Math.cos(angle), -Math.sin(angle)].map((part) => part * this.radii[i] * this.scale);

@@ -1,6 +1,6 @@
 /**
- * JPEGs become bitmaps one after the other: a decoder takes a processor for ten milliseconds, and several at once stop
- * drawing where there are few of them.
+ * Decodes JPEGs to bitmaps one after the other: decoding takes ten milliseconds of a processor, and several decoders at
+ * the same time stop the drawing if there are few processors.
  */
 
 let last = Promise.resolve();
@@ -13,7 +13,7 @@ export function decoded(buffer) {
 }
 
 async function decode(buffer) {
-  // Without ImageDecoder the bytes go to the browser's process and back as a blob.
+  // Without ImageDecoder the bytes are sent to the browser process and back as a blob.
   if (!("ImageDecoder" in window)) return createImageBitmap(new Blob([buffer], { type: "image/jpeg" }));
   const decoder = new ImageDecoder({ data: buffer, type: "image/jpeg" });
   try {

@@ -1,22 +1,22 @@
 /**
- * <oblique-view>: a plane of any direction through a place of a volume, as 3dmod's Slicer shows it.
+ * <oblique-view>: a plane of any direction through a position in a volume, as in 3dmod's Slicer.
  *
- * Dragging turns it, the wheel moves it along its normal. One picture is on its way at a time; while it is turned the
- * newest direction is asked for as soon as the last one came.
+ * Dragging rotates it, the wheel moves it along its normal. One picture is requested at a time; during a rotation the
+ * newest direction is requested as soon as the last picture has arrived.
  */
 
 const MOST_PX = 1000;
 const DEG_PER_PX = 0.35;
 
 class ObliqueView extends HTMLElement {
-  /** A <slice-view> of the volume: zoom, contrast and image are its. */
+  /** A <slice-view> of the volume, whose zoom, contrast and image are used. */
   source = null;
-  /** Voxels x, y, z that the middle of the picture shows; number i spans i to i + 1. */
+  /** Voxel coordinates x, y, z at the middle of the picture; voxel i spans i to i + 1. */
   at = [0, 0, 0];
   turn = [0, 0]; // about x, then about y, degrees
   thickness = 1;
   layers = [];
-  /** {down, move, up}(event, voxel): true where it was used, so that the plane is not turned. */
+  /** {down, move, up}(event, voxel): true if the event was used, so that the plane is not rotated. */
   tool = null;
   nShown = 0;
   #picture = null;
@@ -24,7 +24,7 @@ class ObliqueView extends HTMLElement {
   #isOld = false;
   #frame = 0;
   #axes = null;
-  #axesOf = null; // the turn they are of
+  #axesOf = null; // the rotation of the axes
 
   connectedCallback() {
     if (this.canvas) return;
@@ -62,9 +62,9 @@ class ObliqueView extends HTMLElement {
     this.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
-  /** To the right, upwards, and out of the plane: the columns of Ry(turn 1) Rx(turn 0). */
+  /** Right, up, and out of the plane: the columns of Ry(turn 1) Rx(turn 0). */
   axes() {
-    if (this.#axesOf === this.turn) return this.#axes; // asked for every pick
+    if (this.#axesOf === this.turn) return this.#axes; // called for every pick
     const [x, y] = this.turn.map((v) => (v * Math.PI) / 180);
     const [cx, sx, cy, sy] = [Math.cos(x), Math.sin(x), Math.cos(y), Math.sin(y)];
     this.#axesOf = this.turn;
@@ -84,14 +84,14 @@ class ObliqueView extends HTMLElement {
     return this.at.map((value, i) => value + u * right[i] + v * up[i]);
   }
 
-  /** Place on screen of voxel coordinates, and their distance from the plane in voxels. */
+  /** Screen position of voxel coordinates, and their distance from the plane in voxels. */
   toScreen(voxel) {
     const off = voxel.map((value, i) => value - this.at[i]);
     const [u, v, d] = this.axes().map((axis) => axis.reduce((sum, value, i) => sum + value * off[i], 0));
     return [this.clientWidth / 2 + u * this.source.zoom, this.clientHeight / 2 - v * this.source.zoom, d];
   }
 
-  /** Ask for the plane as it is now. */
+  /** Request the current plane. */
   async refresh() {
     if (this.hidden || !this.source?.info || !this.clientWidth) return;
     this.draw();

@@ -1,4 +1,4 @@
-/** Another volume of the same shape over a slice, in one colour: an average at the poses of its particles, a mask. */
+/** Another volume of the same shape over a slice, in one colour, such as an average at its particles, or a mask. */
 
 const N_KEPT = 24;
 const QUALITY = 75;
@@ -6,20 +6,20 @@ const QUALITY = 75;
 export class SliceOverlay {
   colour = "#e69f00";
   opacity = 0.7;
-  /** Of the volume, or null while none is shown. */
+  /** Info of the volume, or null if none is shown. */
   info = null;
-  /** Pictures drawn so far: for tests. */
+  /** Number of drawn pictures, for tests. */
   nDrawn = 0;
   #base = "";
-  #pictures = new Map(); // address -> tinted picture, or null while it is fetched
+  #pictures = new Map(); // address -> tinted picture, or null while it is being fetched
   #redraw;
 
-  /** redraw() is called when a picture is there. */
+  /** redraw() is called when a picture has arrived. */
   constructor(redraw) {
     this.#redraw = redraw;
   }
 
-  /** Show the image of an address; throws an Error with a sentence where it does not fit the shape. */
+  /** Show the image of an address; throws an Error with a message if its shape differs. */
   async open(base, shape) {
     this.close();
     const response = await fetch(`${base}/info.json`);
@@ -50,7 +50,7 @@ export class SliceOverlay {
     context.fillStyle = this.colour;
     context.fillRect(0, 0, canvas.width, canvas.height);
     bitmap.close();
-    if (!this.#pictures.has(url)) return; // closed meanwhile
+    if (!this.#pictures.has(url)) return; // closed in the meantime
     this.#pictures.set(url, canvas.transferToImageBitmap());
     this.#forget();
     this.#redraw();
@@ -70,7 +70,7 @@ export class SliceOverlay {
     this.#redraw();
   }
 
-  /** Draw over a picture that is on the canvas already. */
+  /** Draw over the picture on the canvas. */
   draw(context, view) {
     if (!this.info) return;
     const level = Math.max(0, Math.min(this.info.levels.length - 1, Math.floor(Math.log2(1 / view.zoom) + 0.25)));

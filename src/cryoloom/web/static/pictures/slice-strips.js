@@ -1,6 +1,6 @@
 /**
- * Strips of small slices that follow each other, one picture each: there is something of every slice to show, however
- * fast they pass and however slow the line is.
+ * Strips of consecutive small slices in one picture, so that every slice can be shown during fast scrubbing over a slow
+ * connection.
  */
 
 import { decoded } from "./decoded.js";
@@ -16,7 +16,7 @@ export class SliceStrips {
   #flying = null;
   #arrived;
 
-  /** arrived() is called when a strip is there. */
+  /** arrived() is called when a strip has arrived. */
   constructor(arrived) {
     this.#arrived = arrived;
   }
@@ -27,7 +27,7 @@ export class SliceStrips {
     this.#made.clear();
   }
 
-  /** The strip that a slice is in; null where slices of this image are small already. */
+  /** The strip of a slice; null if slices of this image are already small. */
   #of({ info, axis, thickness }, levelSize, index) {
     const level = info.levels.findIndex((_, one) => Math.max(...levelSize(one)) <= LONGEST_PX);
     if (level < 1 || !info.ready) return null;
@@ -39,7 +39,7 @@ export class SliceStrips {
     return { url, level, first, step, long };
   }
 
-  /** Fetch the strip of a slice, and the next one in time; one after the other. */
+  /** Fetch the strip of a slice, and the next one before it is needed; one after the other. */
   async want(view, levelSize, index, direction, n) {
     const here = this.#of(view, levelSize, index);
     if (!here || this.#flying) return;
@@ -50,7 +50,7 @@ export class SliceStrips {
     this.#flying = new AbortController();
     try {
       const response = await fetch(next.url, { signal: this.#flying.signal });
-      if (response.status !== 200) return; // 202: not yet made
+      if (response.status !== 200) return; // 202: not made yet
       const ranges = response.headers.get("x-ranges").split(";").map((pair) => pair.split(",").map(Number));
       const bitmap = await decoded(await response.arrayBuffer());
       this.#made.set(next.url, { bitmap, ranges });
@@ -61,7 +61,7 @@ export class SliceStrips {
       }
       this.#arrived();
     } catch {
-      return; // the slices themselves say what is wrong
+      return; // the requests of slices report the error
     } finally {
       this.#flying = null;
     }

@@ -1,10 +1,9 @@
 /**
  * <slice-view>: one slice of a volume or stack on a canvas, scrubbed by keys, wheel and pointer.
  *
- * Keys, prefetch, contrast and zoom live here: the server is asked for pictures only. A picture never changes
- * under its address, so it is fetched once. While the index changes, 8-bit slices are shown at the size that the
- * connection carries, at least small ones from strips; on rest the stored values are asked for and the badge says
- * "exact".
+ * Keys, prefetch, contrast and zoom are handled here; the server only makes pictures. The picture of an address never
+ * changes, so it is fetched once. While the index changes, 8-bit slices are shown at the size that the connection
+ * allows, at least small ones from strips. At rest the stored values are requested and the badge says "exact".
  *
  * Plane coordinates (u, v) are in pixels of level 0 from the lower left corner; pixel i spans i to i + 1.
  */
@@ -14,21 +13,21 @@ import { ScrubPace } from "./scrub-pace.js";
 import { SliceStrips } from "./slice-strips.js";
 
 export const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
-const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
-const MOST_WAITING = 4; // keys: at 30 a second an eighth of a second, longer than a browser usually pauses
+const N_IN_FLIGHT = 4; // browsers open six connections per server, and the events use one
+const MOST_WAITING = 4; // keys: an eighth of a second at 30 per second, longer than usual pauses of a browser
 const N_AHEAD = 6;
 const N_KEPT = 96;
-const SHARP_MS = 120; // without a key, at most: longer than between two repeated ones
+const SHARP_MS = 120; // longest wait without a key: longer than between two repeated keys
 const EXACT_MS = 250;
-const SCRUB_MS = 250; // slower than that nobody scrubs
-const MOST_COARSER = 2; // below the sharp level: beyond, strips are as good
-const SLOW_MS = 120; // a sharp slice that takes longer comes in fewer bytes first
+const SCRUB_MS = 250; // chosen: slower changes are not scrubbing
+const MOST_COARSER = 2; // levels below the sharp one: beyond, strips are as good
+const SLOW_MS = 120; // a sharp slice that takes longer is first sent in fewer bytes
 const AXES = { z: ["x", "y", "z"], y: ["x", "z", "y"], x: ["z", "y", "x"] }; // u, v, and the axis of the slices
 
 /** Size of the image along an axis. */
 const sizeOf = (info, axis) => info.shape["zyx".indexOf(axis)];
 
-/** Where in its bitmap a picture is: left, top, width, height. */
+/** Position of a picture in its bitmap: left, top, width, height. */
 const partOf = ({ bitmap, part }) => part ?? [0, 0, bitmap.width, bitmap.height];
 
 class SliceView extends HTMLElement {
@@ -38,16 +37,16 @@ class SliceView extends HTMLElement {
   thickness = 1;
   zoom = 1;
   centre = [0, 0];
-  /** Black and white as parts of the range each picture is shown in, or as values where the image is a volume. */
+  /** Black and white as fractions of each picture's range, or as values for a volume. */
   window = [0, 1];
   inverted = false;
   /** Functions (context, view) that draw over the picture, in the order of the array. */
   layers = [];
-  /** What is drawn into the picture itself, over its greys: {draw(context, view)}. */
+  /** Drawn into the picture, over its grey values: {draw(context, view)}. */
   overlays = [];
-  /** What the pointer does instead of panning: {down, move, up}, each (event, [u, v]) and true where it was used. */
+  /** Pointer actions instead of panning: {down, move, up}, each (event, [u, v]), true if the event was used. */
   tool = null;
-  /** Where a tilt image is placed, from its index: {axis_deg, shift: [x, y] in pixels}, or null; as recorded without. */
+  /** Placement of a tilt image by its index: {axis_deg, shift: [x, y] in pixels}; null to show it as recorded. */
   placement = null;
   nDrawn = 0;
   lastDrawMs = 0;
@@ -56,7 +55,7 @@ class SliceView extends HTMLElement {
   #wanted = [];
   #pace = new ScrubPace();
   #strips = new SliceStrips(() => this.draw());
-  #isFirst = false; // nothing of this view was shown yet: the slice itself comes before its neighbours
+  #isFirst = false; // nothing was shown in this view yet: the slice is fetched before its neighbours
   #shown = null;
   #restTimer = 0;
   #valueTimer = 0;
@@ -64,9 +63,9 @@ class SliceView extends HTMLElement {
   #frame = 0;
   #direction = 1;
   #lastMove = 0;
-  #waiting = []; // steps whose slice comes after that of the present one was drawn
-  #isDrawn = true; // the slice of the present index
-  #overlaid = ""; // what the layer above shows, where it shows no more than the scale
+  #waiting = []; // steps that wait until the current slice is drawn
+  #isDrawn = true; // whether the slice of the current index is drawn
+  #overlaid = ""; // content of the upper layer, if it is only the scale bar
   #nOpened = 0;
   #fitted = true;
   #failed = "";
@@ -101,12 +100,12 @@ class SliceView extends HTMLElement {
     clearTimeout(this.#pollTimer);
   }
 
-  /** Show an image by the address of its info; keeps index, zoom and window where the shape is the same. */
+  /** Show an image by the address of its info; index, zoom and window are kept if the shape is the same. */
   async open(base, { index = null, keep = false } = {}) {
     const mine = ++this.#nOpened;
     const response = await fetch(`${base}/info.json`);
     const info = await response.json().catch(() => ({}));
-    if (mine !== this.#nOpened) return false; // another was opened meanwhile
+    if (mine !== this.#nOpened) return false; // another image was opened in the meantime
     const before = this.info;
     if (!response.ok) {
       this.#say(info.error ?? `The image cannot be shown (${response.status}).`);
@@ -121,7 +120,7 @@ class SliceView extends HTMLElement {
     this.#failed = "";
     const n = sizeOf(info, this.axis);
     if (isSame && before.key !== info.key && info.kind === "volume") {
-      // Another variant of the same volume: black and white at the same parts of its range.
+      // Another variant of the same volume: black and white at the same fractions of its range.
       this.window = this.window.map((v) => info.low + ((v - before.low) / (before.high - before.low)) * (info.high - info.low));
     }
     if (!isSame) {
@@ -137,8 +136,8 @@ class SliceView extends HTMLElement {
   }
 
   /**
-   * Have the server prepare an image that may be opened next, and fetch its first picture: one like that which is shown
-   * now, at this slice.
+   * Let the server prepare an image that may be opened next, and fetch its first picture, for the current view and
+   * slice.
    */
   async preload(base, index) {
     const info = await fetch(`${base}/info.json`).then((response) => (response.ok ? response.json() : null)).catch(() => null);
@@ -155,8 +154,8 @@ class SliceView extends HTMLElement {
   }
 
   /**
-   * Go on by so many slices. A key that comes before the slice of the key before it was drawn waits for that: after a
-   * pause of the browser every slice is shown, a frame each.
+   * Move by a number of slices. A key waits until the slice of the previous key is drawn, so that after a pause of the
+   * browser every slice is shown, one per frame.
    */
   step(by) {
     if (!this.info) return;
@@ -199,7 +198,7 @@ class SliceView extends HTMLElement {
     this.#changed(false);
   }
 
-  /** Set black and white (values of a volume, parts of each picture's range of a stack); no request is made. */
+  /** Set black and white (values for a volume, fractions of each picture's range for a stack) without a request. */
   setWindow(low, high) {
     this.window = [low, Math.max(high, low + 1e-9 * Math.max(1, Math.abs(low)))];
     this.draw();
@@ -212,7 +211,7 @@ class SliceView extends HTMLElement {
     this.draw();
   }
 
-  /** Black and white from what is on screen: its mean and 3.5 standard deviations. */
+  /** Black and white from the screen's content: its mean and 3.5 standard deviations. */
   autoWindow() {
     const picture = this.#picture();
     if (!picture) return;
@@ -237,7 +236,7 @@ class SliceView extends HTMLElement {
     }
   }
 
-  /** Show all of the plane. */
+  /** Show the whole plane. */
   fit() {
     if (!this.info) return;
     const [nu, nv] = this.planeSize();
@@ -249,7 +248,7 @@ class SliceView extends HTMLElement {
     this.draw();
   }
 
-  /** Zoom by a factor about a place on screen, or about the middle. */
+  /** Zoom by a factor about a screen position, or about the middle. */
   zoomBy(factor, at = null) {
     if (!this.info) return;
     const x = at ? at[0] - this.clientWidth / 2 : 0;
@@ -262,7 +261,7 @@ class SliceView extends HTMLElement {
     this.#moved();
   }
 
-  /** Put a place of the plane into the middle. */
+  /** Centre the view on a position in the plane. */
   centreOn(u, v, zoom = null) {
     this.centre = [u, v];
     if (zoom) this.zoom = zoom;
@@ -275,7 +274,7 @@ class SliceView extends HTMLElement {
     return [sizeOf(this.info, u), sizeOf(this.info, v)];
   }
 
-  /** Place on screen of a place of the plane. */
+  /** Screen position of a position in the plane. */
   toScreen(u, v) {
     return [
       this.clientWidth / 2 + (u - this.centre[0]) * this.zoom,
@@ -283,7 +282,7 @@ class SliceView extends HTMLElement {
     ];
   }
 
-  /** Place of the plane at a place on screen. */
+  /** Position in the plane at a screen position. */
   toPlane(x, y) {
     return [
       (x - this.clientWidth / 2) / this.zoom + this.centre[0],
@@ -291,14 +290,14 @@ class SliceView extends HTMLElement {
     ];
   }
 
-  /** Voxel indices (z, y, x) under a place of the plane. */
+  /** Voxel indices (z, y, x) at a position in the plane. */
   voxelAt(u, v) {
     const [au, av, an] = AXES[this.axis];
     const at = { [au]: Math.floor(u), [av]: Math.floor(v), [an]: this.index };
     return [at.z, at.y, at.x];
   }
 
-  /** What is on screen: for tests, and for pages that say how an image is shown. */
+  /** State of the view, for tests and for pages that describe it. */
   get state() {
     const picture = this.#picture();
     return {
@@ -316,18 +315,18 @@ class SliceView extends HTMLElement {
     };
   }
 
-  /** Draw picture and layers at the next frame. */
+  /** Draw picture and layers in the next frame. */
   draw() {
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#paint());
   }
 
-  // What is fetched
+  // Requests
 
   #url(level, index, quality, more = "", { base, key } = this.info) {
     return `${base}/${key}/${level}/${this.axis}/${index}.jpg?n=${this.thickness}&q=${quality}${more}`;
   }
 
-  /** Coarsest level that still fills the screen's pixels. */
+  /** Coarsest level with at least the screen's resolution. */
   #sharpLevel() {
     const ratio = devicePixelRatio || 1;
     const level = Math.floor(Math.log2(1 / Math.max(this.zoom * ratio, 1e-6)) + 0.25);
@@ -345,14 +344,14 @@ class SliceView extends HTMLElement {
     return [shape["zyx".indexOf(u)], shape["zyx".indexOf(v)]];
   }
 
-  /** Level and quality while slices pass by. */
+  /** Level and quality during scrubbing. */
   #scrubLevel() {
     const sharp = this.#sharpLevel();
     const level = this.#pace.level(sharp, Math.min(sharp + MOST_COARSER, this.info.levels.length - 1));
     return [level, level === sharp ? 80 : 50];
   }
 
-  /** Whether there is a picture of a slice as this view shows it, at any level. */
+  /** Whether there is a picture of a slice for this view, at any level. */
   #has(index) {
     const start = `?n=${this.thickness}&`;
     for (const one of this.#pictures.values()) if (one.index === index && one.axis === this.axis && one.key === this.info.key && one.url.includes(start)) return true;
@@ -363,17 +362,17 @@ class SliceView extends HTMLElement {
     if (!this.info) return;
     const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
     if (!this.#has(this.index) && (!isScrubbing || this.axis !== this.#shown?.axis)) this.#isFirst = true;
-    // What would arrive when its slice has passed is not asked for: its time goes to those that follow.
+    // Slices that would arrive too late are not requested, which leaves time for the next ones.
     const lead = isScrubbing && !this.#has(this.index) ? Math.min(N_AHEAD, Math.floor(this.#pace.latency / this.#pace.between)) : 0;
     this.#wanted = this.#around(level, quality, lead);
     if (lead) this.#wanted.push(this.#entry(level, this.index, quality));
     else if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
-    // Across the sections a slice takes long to read: half as fine it is there at once.
+    // A slice across the sections takes long to read; with half the resolution it is fast.
     if (this.#isFirst && this.axis !== "z" && level + 1 < this.info.levels.length) this.#wanted.unshift(this.#entry(level + 1, this.index, 75));
     this.#abandon((entry) => {
       const ahead = (entry.index - this.index) * this.#direction;
       const isOfView = entry.axis === this.axis && entry.key === this.info.key && entry.thickness === this.thickness;
-      // Large pictures on their way must not hold up the smaller ones that are to be in time.
+      // Requested large pictures must not delay the smaller ones.
       return isOfView && ahead >= -12 && ahead <= 2 * N_AHEAD && (!isScrubbing || entry.level >= level);
     });
     if (!this.#isFirst) this.#wantStrips();
@@ -386,7 +385,7 @@ class SliceView extends HTMLElement {
     this.#strips.want(this, (level) => this.#levelSize(level), this.index, this.#direction, sizeOf(this.info, this.axis));
   }
 
-  /** The slices that come next, and the one before. What is there at another level need not come again. */
+  /** The next slices, and the previous one, except those that exist at another level. */
   #around(level, quality, lead = 0) {
     const n = sizeOf(this.info, this.axis);
     const offsets = [...Array.from({ length: N_AHEAD }, (_, i) => lead + i + 1), ...(lead ? [] : [-1])];
@@ -394,7 +393,7 @@ class SliceView extends HTMLElement {
       .filter((index) => index >= 0 && index < n && !this.#has(index)).map((index) => this.#entry(level, index, quality));
   }
 
-  /** Give up what is being fetched and is of no use any more. */
+  /** Cancel requests that are no longer needed. */
   #abandon(isUseful) {
     for (const { entry, controller } of this.#flying.values()) if (!isUseful(entry)) controller.abort();
   }
@@ -407,11 +406,11 @@ class SliceView extends HTMLElement {
 
   #restSoon() {
     clearTimeout(this.#restTimer);
-    // Keys that are held come at an even pace: one that is late by more than half of it does not come.
+    // A held key repeats at a constant interval: if it is late by more than half of this, it was released.
     this.#restTimer = setTimeout(() => this.#rest(), Math.min(SHARP_MS, Math.max(60, 1.6 * this.#pace.between)));
   }
 
-  /** The index has come to rest: a sharp picture first, alone on the line; then the stored values; then the neighbours. */
+  /** The index is at rest: request first a sharp picture alone, then the stored values, then the neighbours. */
   #rest() {
     if (!this.info) return;
     const level = this.#sharpLevel();
@@ -439,17 +438,17 @@ class SliceView extends HTMLElement {
   }
 
   #pump() {
-    if (!this.info || (!this.info.ready && this.axis !== "z")) return; // #poll comes back when it is ready
+    if (!this.info || (!this.info.ready && this.axis !== "z")) return; // #poll calls again when it is ready
     const mostAtOnce = this.#isFirst ? 1 : this.#mostAtOnce();
     for (const entry of this.#wanted) {
       if (this.#flying.size >= mostAtOnce) return;
-      if (entry.index >= sizeOf(this.info, entry.axis)) continue; // the page changed the axis and opens another image
+      if (entry.index >= sizeOf(this.info, entry.axis)) continue; // the page has changed the axis and opens another image
       if (entry.notBefore > performance.now() || this.#pictures.has(entry.url) || this.#flying.has(entry.url)) continue;
       this.#fetch(entry);
     }
   }
 
-  /** Over a long line several slices are on their way; over a short one more than a second only takes processors from drawing. */
+  /** Number of requests at the same time: the slices that pass during the latency, and one; more would only slow the drawing. */
   #mostAtOnce() {
     if (performance.now() - this.#lastMove > SCRUB_MS) return N_IN_FLIGHT;
     return Math.min(N_IN_FLIGHT, 1 + Math.ceil(this.#pace.latency / this.#pace.between));
@@ -481,7 +480,7 @@ class SliceView extends HTMLElement {
         this.draw();
         this.#wantStrips();
       } else if (this.#isNearer(picture)) {
-        this.#shown = picture; // slices pass by faster than they arrive: better a near one than one that stands still
+        this.#shown = picture; // slices arrive too slowly: a near one is better than a frozen one
         this.draw();
       }
     } catch (error) {
@@ -492,7 +491,7 @@ class SliceView extends HTMLElement {
     }
   }
 
-  /** Whether a picture of another slice is nearer to the present one than what is shown. */
+  /** Whether a picture of another slice is nearer to the current slice than the shown one. */
   #isNearer(picture) {
     const shown = this.#shown;
     if (picture.key !== this.info?.key || picture.axis !== this.axis || !picture.url.includes(`?n=${this.thickness}&`)) return false;
@@ -510,7 +509,7 @@ class SliceView extends HTMLElement {
     }
   }
 
-  /** Best picture there is of the present slice. */
+  /** Best available picture of the current slice. */
   #best() {
     let best = null;
     const start = `?n=${this.thickness}&`;
@@ -523,12 +522,12 @@ class SliceView extends HTMLElement {
     return best ?? this.#strips.picture(this, (level) => this.#levelSize(level), this.index);
   }
 
-  /** That, else the last one shown. */
+  /** Best picture of the current slice, otherwise the last shown one. */
   #picture() {
     if (!this.info) return null;
     const best = this.#best();
     if (best) this.#shown = best;
-    else if (this.#shown?.bitmap.width === 0) this.#shown = null; // of a strip that was forgotten
+    else if (this.#shown?.bitmap.width === 0) this.#shown = null; // from a strip that was dropped
     return this.#shown;
   }
 
@@ -559,9 +558,9 @@ class SliceView extends HTMLElement {
     this.#pollTimer = setTimeout(() => this.#poll(), 300);
   }
 
-  // What is drawn
+  // Drawing
 
-  /** Black and white as parts of a picture's range. */
+  /** Black and white as fractions of a picture's range. */
   #parts(picture) {
     if (picture.exact) return [0, 1];
     if (this.info.kind === "stack") return this.window;
@@ -570,8 +569,8 @@ class SliceView extends HTMLElement {
   }
 
   /**
-   * Map [low, high] of what is drawn to black and white by fills of one grey: Skia does them in a few milliseconds
-   * without a GPU, where a filter on the element takes a tenth of a second. At 0 to 1 nothing is done.
+   * Map [low, high] of the drawn picture to black and white by fills with one grey value. Without a GPU, Skia needs a
+   * few milliseconds for them; a filter on the element takes a tenth of a second. For 0 to 1 nothing is done.
    */
   #toneMap(context, picture) {
     const [low, high] = this.#parts(picture);
@@ -631,7 +630,7 @@ class SliceView extends HTMLElement {
     this.#goOn();
   }
 
-  /** What lies over the picture. Nothing is done where that is the scale alone, and there already. */
+  /** Draw the layer over the picture. Nothing is done if it is only the scale bar and already drawn. */
   #overlay(ratio) {
     const shown = this.layers.length ? "" : [this.zoom, this.overlay.width, this.overlay.height, this.info.pixel_size_angstrom].join();
     if (shown && shown === this.#overlaid) return;
@@ -643,20 +642,20 @@ class SliceView extends HTMLElement {
     this.#scaleBar(over);
   }
 
-  /** Turn and move a tilt image so that its axis is upright through the middle: aligned = R(-axis) (image - shift). */
+  /** Rotate and shift a tilt image so that its axis is vertical through the middle: aligned = R(-axis) (image - shift). */
   #place(context, index) {
     const placement = this.placement?.(index);
     if (!placement) return;
     const [nu, nv] = this.planeSize();
-    // Index n // 2 is the origin, and its pixel spans one: its middle is half a pixel on.
+    // The origin is the middle of pixel n // 2, half a pixel from its edge.
     const [x, y] = this.toScreen(Math.floor(nu / 2) + 0.5, Math.floor(nv / 2) + 0.5);
     context.translate(x, y);
-    context.rotate((placement.axis_deg * Math.PI) / 180); // the screen's y points down: this turns by -axis
+    context.rotate((placement.axis_deg * Math.PI) / 180); // the screen's y points down, so this rotates by -axis
     context.translate(-placement.shift[0] * this.zoom, placement.shift[1] * this.zoom);
     context.translate(-x, -y);
   }
 
-  /** Place in the plane, as it is shown, of a place in the image as recorded. */
+  /** Position in the shown plane of a position in the recorded image. */
   placed(index, u, v) {
     const placement = this.placement?.(index);
     if (!placement) return [u, v];
@@ -704,7 +703,7 @@ class SliceView extends HTMLElement {
     this.notice.hidden = !text;
   }
 
-  // What the user does
+  // User input
 
   #listen() {
     let panning = null;

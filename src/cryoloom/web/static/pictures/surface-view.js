@@ -1,13 +1,13 @@
 /**
- * <surface-view>: the surface of a small 8-bit volume at a level, drawn by casting a ray for every pixel.
+ * <surface-view>: the surface of a small 8-bit volume at a level, drawn by ray casting.
  *
- * It needs neither WebGL nor a mesh: at 96 voxels a side a picture takes some tens of milliseconds. Coarse while it is
- * turned, fine on rest.
+ * It needs neither WebGL nor a mesh: with 96 voxels a side a picture takes some tens of milliseconds. It is coarse during
+ * rotation and fine at rest.
  */
 
-const MARGIN = 1.06; // about the longest side of the box
-const FINE = 320; // pixels on rest
-const COARSE = 120; // while it is turned
+const MARGIN = 1.06; // over the longest side of the box
+const FINE = 320; // pixels at rest
+const COARSE = 120; // pixels during rotation
 
 class SurfaceView extends HTMLElement {
   #volume = null;
@@ -16,7 +16,7 @@ class SurfaceView extends HTMLElement {
   #level = 128;
   #frame = 0;
   #timer = 0;
-  nPixels = 0; // of the surface, in the last picture
+  nPixels = 0; // pixels of the surface in the last picture
 
   connectedCallback() {
     if (this.canvas) return;
@@ -40,14 +40,14 @@ class SurfaceView extends HTMLElement {
     });
   }
 
-  /** Take a volume (z, y, x) of bytes. */
+  /** Set the volume (z, y, x) of bytes. */
   set(bytes, shape) {
     this.#volume = bytes;
     this.#shape = shape;
     this.#draw(FINE);
   }
 
-  /** Where the surface lies, 0 to 255. */
+  /** Level of the surface, 0 to 255. */
   setLevel(level) {
     this.#level = level;
     this.#draw(COARSE);
@@ -63,7 +63,7 @@ class SurfaceView extends HTMLElement {
     });
   }
 
-  /** Value at a place, between voxels: a voxel's own value is at its middle. */
+  /** Interpolated value at a position; the value of a voxel is at its middle. */
   #valueAt(x, y, z) {
     const [nz, ny, nx] = this.#shape;
     const volume = this.#volume;
@@ -115,7 +115,7 @@ class SurfaceView extends HTMLElement {
             });
             const length = Math.hypot(...gradient) || 1;
             const along = (axis) => (gradient[0] * axis[0] + gradient[1] * axis[1] + gradient[2] * axis[2]) / length;
-            // Lit from the eye, a little from above: the normal points against the gradient.
+            // Light comes from the viewer and slightly from above; the normal is opposite to the gradient.
             const light = 0.22 + 0.6 * Math.max(0, along(into)) + 0.18 * Math.max(0, -along(up));
             const far = 1 - 0.35 * (hit / (2 * depth));
             [image.data[o], image.data[o + 1], image.data[o + 2]] = [150, 190, 225].map((c) => c * light * far);
@@ -133,7 +133,7 @@ class SurfaceView extends HTMLElement {
     this.dispatchEvent(new CustomEvent("drawn"));
   }
 
-  /** Where along a ray the level is crossed, between two places of it. */
+  /** Position along a ray, between two points, at which it crosses the level. */
   #hit(start, into, from, to) {
     let [low, high] = [from, to];
     for (let i = 0; i < 5; i++) {

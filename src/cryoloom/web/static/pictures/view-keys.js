@@ -1,4 +1,4 @@
-/** Keys that mean the same wherever a slice is shown. */
+/** Keys with the same meaning in all slice views. */
 
 import { sizeOf } from "./slice-view.js";
 
@@ -26,7 +26,7 @@ function fullScreen(view) {
   else view.requestFullscreen?.();
 }
 
-/** Key and button that play the slices, there and back. */
+/** Key and button that play the slices forwards and backwards. */
 export function playKeys(view, button, perSecond = 12) {
   let timer = 0;
   let by = 1;

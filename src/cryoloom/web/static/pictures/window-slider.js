@@ -1,4 +1,4 @@
-/** <window-slider>: black and white of one or more <slice-view>s. Moving it asks the server for nothing. */
+/** <window-slider>: black and white of one or more <slice-view>s. Moving it makes no request. */
 
 import { make } from "../app.js";
 
@@ -39,7 +39,7 @@ class WindowSlider extends HTMLElement {
     );
   }
 
-  /** Set the views it rules; the first one's range is the track. */
+  /** Set the controlled views; the track is the range of the first one. */
   attach(...views) {
     this.#views = views;
     for (const view of views) view.addEventListener("window", () => this.#show());

@@ -1,4 +1,4 @@
-/** The run graph: follows the project, keeps focus and scroll. */
+/** The run graph: updated with the project; focus and scroll position are kept. */
 
 import { addKeys, attempt, base, bytesText, follow, get, make, send, sendInOrder, tell } from "../app.js";
 
@@ -13,7 +13,7 @@ follow(async () => {
   if (focused) cards.querySelector(`[data-run="${CSS.escape(focused)}"]`)?.focus();
 });
 
-/** Where there are more runs than fit, the edge says so; at first those that count are shown: what runs or failed, else the last. */
+/** If there are more runs than fit, the edge shows it; first visible are running or failed runs, otherwise the last. */
 function atEdges() {
   const rest = cards.scrollWidth - cards.clientWidth - cards.scrollLeft;
   cards.classList.toggle("has-left", cards.scrollLeft > 24);
@@ -28,7 +28,7 @@ first?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
 const menu = document.getElementById("run-menu");
 const isOwner = document.body.dataset.role === "owner";
-let asked = null; // the card whose menu is shown
+let asked = null; // card of the shown menu
 
 function openMenu(card, at) {
   const run = Number(card.dataset.run);
@@ -67,7 +67,7 @@ menu.addEventListener("keydown", (event) => {
 });
 menu.addEventListener("toggle", (event) => event.newState === "closed" && asked?.focus());
 
-/** Say what is freed and what stands in the way, then delete. */
+/** Show the freed space and any obstacle, then delete. */
 async function askToDelete(run) {
   menu.hidePopover();
   const facts = await attempt(() => get(`${base}/run/${run}/facts.json`));

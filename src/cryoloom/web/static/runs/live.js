@@ -1,4 +1,4 @@
-/** A session as it is acquired. Limits are dragged in the plots and kept with the project: alerts follow them. */
+/** A session during acquisition. Limits are dragged in the plots and stored in the project, where alerts use them. */
 
 import { addKeys, attempt, base, bytesText, follow, get, make, pageData, send, tell } from "../app.js";
 import { Plot } from "../plot.js";
@@ -6,12 +6,12 @@ import { Plot } from "../plot.js";
 const byId = (id) => document.getElementById(id);
 const isOwner = document.body.dataset.role === "owner";
 let facts = pageData();
-const dragged = {}; // figure -> limits that the server does not have yet
+const dragged = {}; // figure -> limits that are not sent yet
 const plots = new Map();
 
 const page = (name) => `${base}/series/${encodeURIComponent(name)}`;
 
-/** Limits of a plot: while one is dragged, as it is dragged; else those that the server has. */
+/** Limits of a plot: the dragged ones during a drag, otherwise those of the server. */
 const limitsOf = (plot) => dragged[plot.key] ?? plot.limits ?? [null, null];
 
 const isBeyond = (plot, i) => {
@@ -20,7 +20,7 @@ const isBeyond = (plot, i) => {
   return Number.isFinite(value) && ((low !== null && value < low) || (high !== null && value > high));
 };
 
-/** Time as people say it. */
+/** A duration as text. */
 const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 const ago = (seconds) => (seconds < 172800 ? `${duration(seconds)} ago` : `${Math.round(seconds / 86400)} days ago`);
 
@@ -42,7 +42,7 @@ function draw() {
       const box = make("div", {});
       byId("plots").append(box);
       plots.set(plot.key, new Plot(box, { title: `${plot.title}, ${plot.unit}`, lines: [], xTitle: "series in order of time", isCounted: true }));
-      box.addEventListener("pointerdown", (event) => drag(event, plot.key), true); // before the plot takes it for a click
+      box.addEventListener("pointerdown", (event) => drag(event, plot.key), true); // before the plot handles it as a click
     }
     plots.get(plot.key).set({
       lines: [{ x: plot.values.map((_, i) => i + 1), y: plot.values.map((v) => v ?? NaN) }],
@@ -65,7 +65,7 @@ function draw() {
   if (byId("stop")) byId("stop").hidden = !facts.is_running;
 }
 
-/** The middle of the tomogram that was made last; it stays where it is the same. */
+/** Middle section of the latest tomogram; not replaced if it is the same. */
 function drawLatest() {
   const latest = facts.latest;
   if (latest && byId("latest").dataset.picture === latest.picture) return;
@@ -75,7 +75,7 @@ function drawLatest() {
     : make("p", { class: "quiet" }, "No tomogram is here yet."));
 }
 
-/** Change the settings; the answer is how things stand now. */
+/** Change the settings; the answer is the current state. */
 async function take(path, data) {
   const answer = await attempt(() => send(`${base}/${path}`, data));
   if (answer) facts = answer;
@@ -117,7 +117,7 @@ function drag(event, key) {
   addEventListener("pointerup", end, { once: true });
 }
 
-/** Limits as the session itself has them. */
+/** Limits derived from the session. */
 async function asAtFirst() {
   for (const plot of facts.plots) if (plot.is_set) await keep(plot.key, [null, null]);
 }

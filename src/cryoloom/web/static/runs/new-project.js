@@ -1,4 +1,4 @@
-/** A new project: raw data, workflow, start. Nothing is written before the last of these. */
+/** A new project: raw data, workflow, start. Nothing is written before the start. */
 
 import { addKeys, attempt, counted, get, make, pageData, send } from "../app.js";
 
@@ -12,7 +12,7 @@ let yaml = "";
 let isData = false;
 let asked = 0;
 
-/** A workflow as a small picture: a box for each step, coloured where the step does not exist. */
+/** A workflow as a small picture: a box for each step, with another colour if the step does not exist. */
 function picture({ nodes, edges }) {
   const svg = document.createElementNS(NS, "svg");
   const [width, height] = [Math.max(...nodes.map((one) => one.x)) + CARD_WIDTH, Math.max(...nodes.map((one) => one.y)) + CARD_HEIGHT];
@@ -60,7 +60,7 @@ function spark(values) {
 
 const MOST_FOLDERS = 60;
 
-/** Folders that can be chosen by a click: those in the present one, and the one above it. */
+/** Folders to choose by a click: those in the current folder, and its parent. */
 function offer(path, folders) {
   const isRoot = roots.includes(path);
   const above = path && !isRoot ? path.slice(0, path.lastIndexOf("/")) : null;
@@ -92,7 +92,7 @@ async function look() {
   const facts = await get(`/raw.json?path=${encodeURIComponent(path)}`).catch((error) => ({ error: error.message }));
   if (mine !== asked) return;
   if (facts.error) return void (byId("found").textContent = facts.error);
-  // Movies often lie in a folder of their own, which mdocs name: what these tell is counted where there are any.
+  // Movies are often in a separate folder given by the mdocs; if there are mdocs, their movies are counted.
   const nTilts = facts.series.reduce((sum, one) => sum + one.n_tilts, 0);
   byId("found").textContent = `${facts.series.length} series, ${counted(facts.n_mdocs, "mdoc")}, ${facts.n_mdocs ? counted(nTilts, "tilt") : `${counted(facts.n_movies, "movie")} in this folder`}`;
   byId("doubts").replaceChildren(...facts.doubts.slice(0, 12).map((text) => make("li", {}, text)));
@@ -147,6 +147,6 @@ byId("folders").append(...roots.map((folder) => make("option", { value: folder }
 if (roots.length === 1) get(`/folders.json?path=${encodeURIComponent(roots[0])}`).then((listed) => byId("raw").value || offer(listed.path, listed.folders), () => {});
 else offer("", roots);
 cards = (await attempt(() => get("/workflows.json"))) ?? [];
-cards.sort((a, b) => (b.name === chosen) - (a.name === chosen)); // the usual one first
+cards.sort((a, b) => (b.name === chosen) - (a.name === chosen)); // the default first
 drawCards();
 says();

@@ -1,4 +1,4 @@
-/** The form of a run, made from the parameters that the step declares. The server checks with the step's own model. */
+/** The form of a run, made from the declared parameters of the step. The server checks values with the step's model. */
 
 import { addKeys, attempt, base, get, make, pageData, send, tell } from "../app.js";
 import { showJobs } from "../jobs.js";
@@ -21,7 +21,7 @@ const kindsOf = (schema) => schema.anyOf ?? [schema];
 const isOptional = (schema) => kindsOf(schema).some((kind) => kind.type === "null");
 const mainKind = (schema) => kindsOf(schema).find((kind) => kind.type !== "null") ?? {};
 
-/** What the run that is to be gone on from gives: kind of result -> the run, or its output, as an input; null without one. */
+/** Outputs of the run to continue from: kind of result -> the run, or its output, as an input; null without such a run. */
 function givenBy(id) {
   const run = runs.find((one) => String(one.id) === id);
   const maker = run && catalogue.steps.find((one) => one.name === run.step);
@@ -45,7 +45,7 @@ function drawSteps() {
   byId("steps").replaceChildren(...parts);
 }
 
-/** A field of the form: what reads it, and what sets it. */
+/** A field of the form, with functions that read and set it. */
 function fieldOf(name, schema) {
   const kind = mainKind(schema);
   const optional = isOptional(schema);
@@ -78,7 +78,7 @@ function fieldOf(name, schema) {
     read = () => (control.value === "" && optional ? null : control.value);
     set = (value) => (control.value = value ?? "");
   } else {
-    // Lists and tables, as they are written in a workflow.
+    // Lists and tables, in the notation of a workflow.
     control = make("input", { id, type: "text", placeholder: optional ? "automatic" : "[ ]" });
     read = () => {
       if (control.value.trim() === "") return optional ? null : kind.type === "object" ? {} : [];
@@ -99,7 +99,7 @@ function fieldOf(name, schema) {
   const box = make("div", { class: "field", "data-name": name },
     make("label", { for: id, title: name }, title, unit ? make("span", { class: "quiet" }, ` ${unit}`) : ""), make("span", {}, control), reset,
     make("span", { class: "help" }, [schema.description, limits.length ? `Allowed: ${limits.join(", ")}.` : ""].filter(Boolean).join(" ")), wrong);
-  // Lengths in pixels too, as most programs want them.
+  // Lengths in pixels as well, as in most programs.
   const inPixels = unit === "Å" && pixels.length ? make("span", { class: "quiet in-pixels" }) : null;
   const sayPixels = () => {
     const value = read();
@@ -112,7 +112,7 @@ function fieldOf(name, schema) {
   return { read, set, box, initial, wrong, control, sayPixels, words: `${name} ${title} ${schema.description ?? ""}`.toLowerCase() };
 }
 
-/** Runs, and further outputs of runs, that give what is wanted. */
+/** Runs, and further outputs of runs, with a kind of result. */
 function runSelect(role, wanted, value) {
   const fits = (kind) => kind === wanted || kind === "object" || wanted === null;
   const options = runs.flatMap((run) => {
@@ -129,7 +129,7 @@ function runSelect(role, wanted, value) {
   return select;
 }
 
-let likeRun = null; // the run that is copied
+let likeRun = null; // the copied run
 
 function choose(name, like = null) {
   likeRun = like;
@@ -146,7 +146,7 @@ function choose(name, like = null) {
   inputs = new Map();
   const parts = [];
   if (step.needs) {
-    // Fed as the last run of this step was: its own results would be the newest that fit.
+    // Same inputs as the last run of this step, because the newest matching results are its own.
     const before = like ?? runs.filter((run) => run.step === name).at(-1);
     inputs.set("input", runSelect("input", step.needs, givenBy(address.get("from"))?.get(step.needs) ?? before?.input));
     for (const role of step.also_needs) inputs.set(role, runSelect(role, null, before?.links?.[role]));
@@ -168,7 +168,7 @@ const same = (a, b) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
 const required = (name) => (step.schema.required ?? []).includes(name);
 
 function showAll() {
-  // The first eight are what the step's author put first; changed ones always show.
+  // The first eight parameters of the step are shown, and changed ones always.
   const wanted = byId("find").value.trim().toLowerCase();
   [...fields.values()].forEach((field, i) => {
     const isFirst = byId("all").checked || i < 8 || field.box.classList.contains("is-changed");
@@ -221,7 +221,7 @@ async function check() {
   } else preview.replaceChildren(make("p", { class: "quiet" }, "The raw data are read when it starts."));
 }
 
-/** In what the form differs from the run that it was copied from. */
+/** Differences between the form and the copied run. */
 function sayDifferences() {
   const differing = likeRun ? [...fields].filter(([name, field]) => !same(field.read(), likeRun.parameters[name] ?? field.initial)) : [];
   const text = (value) => (value === null || value === undefined || value === "" ? "automatic" : typeof value === "string" ? value : JSON.stringify(value));
@@ -241,7 +241,7 @@ async function start() {
   byId("start").disabled = false;
 }
 
-/** Commands that have not ended yet can be waited for. */
+/** Jobs that have not ended, as choices to wait for. */
 async function offerToWait() {
   const open = (await get(`${base}/jobs.json`).catch(() => [])).filter((job) => ["running", "queued"].includes(job.state));
   byId("after").append(...open.map((job) => make("option", { value: String(job.number) }, `${job.number} ${job.title}`)));
@@ -261,8 +261,8 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
   event.preventDefault();
-  clearTimeout(timer); // or the check that waits would take the place of this one
-  check().then(start); // what was typed last is checked before anything starts
+  clearTimeout(timer); // otherwise the waiting check would replace this one
+  check().then(start); // the last input is checked before the start
 });
 addKeys([{ key: "/", does: "find a step", run: () => byId("search").focus() }, { key: "Enter", does: "start", run: () => (step ? start() : false) }]);
 offerToWait();

@@ -1,4 +1,4 @@
-/** The report: made by a command of its own; the page shows it when that has ended. */
+/** The report: made by a separate command, and shown when the command has ended. */
 
 import { attempt, base, get, send } from "../app.js";
 
@@ -16,11 +16,11 @@ async function write() {
     state.textContent = job.state === "running" ? "is being made" : job.state;
     if (job.state === "done") return location.reload();
     if (job.state === "failed" || job.state === "lost") {
-      const { showJobs } = await import("../jobs.js"); // with its log, which nobody reads where all is well
+      const { showJobs } = await import("../jobs.js"); // with its log, only after a failure
       await showJobs(job.number);
       break;
     }
-    const jobs = await get(`${base}/jobs.json`).catch(() => []); // the server may be back in a moment
+    const jobs = await get(`${base}/jobs.json`).catch(() => []); // the server may only be unavailable for a moment
     job = jobs.find((one) => one.number === started.number) ?? job;
   }
   button.disabled = false;

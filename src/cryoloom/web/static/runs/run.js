@@ -9,7 +9,7 @@ let facts = pageData();
 let other = null;
 const byId = (id) => document.getElementById(id);
 const isOwner = document.body.dataset.role === "owner";
-let defaults = {}; // of the step, once they are known
+let defaults = {}; // of the step, when they are known
 let plotted = null;
 const figure = new Plot(byId("figure"), { title: "", lines: [] });
 const said = (value) => (value === null || value === undefined ? "automatic" : words(value));
@@ -87,7 +87,7 @@ byId("sure-yes").addEventListener("click", async () => {
   byId("sure").close();
   await start(`${base}/run/${facts.id}`, "DELETE")();
 });
-/** A figure of all items, or no more. */
+/** Show or hide a figure of all items. */
 function plot(name) {
   plotted = plotted === name ? null : name;
   byId("figure").hidden = plotted === null;
@@ -102,7 +102,7 @@ function drawFigure() {
   figure.heading.textContent = figure.options.title;
 }
 
-/** What the step declares: all parameters with their defaults, and what to cite. Another process knows; it may take a moment. */
+/** Declaration of the step: all parameters with their defaults, and references. It comes from another process, which can take a moment. */
 async function declared() {
   const catalogue = await get(`${base}/steps.json`).catch(() => null);
   const step = catalogue?.steps.find((one) => one.name === facts.step);

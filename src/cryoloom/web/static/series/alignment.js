@@ -1,4 +1,4 @@
-/** Bead fixer: residuals worst first, gaps, positions by hand, solved again in the page. Keys are those of IMOD. */
+/** Bead fixer: residuals (worst first), gaps, and manual positions, solved again in the page. Keys are those of IMOD. */
 
 import { addKeys, attempt, base, follow, get, keepInAddress, make, pageData, sendInOrder, tell } from "../app.js";
 import { decide } from "../decisions.js";
@@ -65,7 +65,7 @@ function take(next) {
   says();
 }
 
-/** Numbers now and solved, side by side. */
+/** Current and solved numbers, side by side. */
 function says(solved = null) {
   const words = { residual_angstrom: "fitted, Å", left_out_angstrom: "left out, Å", axis_deg: "axis, °" };
   if (!solved) now = facts.summary ?? null;
@@ -87,7 +87,7 @@ function drawHere() {
   drawMatrix();
 }
 
-/** Of one track in the matrix: as high as there is room, up to what is easily hit. */
+/** Height of a track in the matrix: the available height, up to a size that is easy to click. */
 const rowHeight = (height) => Math.min(22 * EM, height / facts.tracks.length);
 
 function drawMatrix() {
@@ -121,7 +121,7 @@ function drawMatrix() {
   });
 }
 
-/** Beads, arrows and the predicted path of the track that is looked at. */
+/** Beads, arrows and the predicted path of the current track. */
 function layer(context, shown) {
   const tilt = facts.tilts.findIndex((one) => one.section === shown.index);
   if (tilt < 0 || !view.info) return;
@@ -135,7 +135,7 @@ function layer(context, shown) {
     context.lineWidth = (isHere ? 2 : 1.2) * EM;
     context.beginPath();
     context.arc(x, y, radius, 0, 6.2832);
-    // The arrow points from where it was tracked to where the solution expects it.
+    // The arrow points from the tracked position to the position in the solution.
     context.moveTo(x, y);
     context.lineTo(x - (one[4] / size) * shown.zoom * factor, y + (one[5] / size) * shown.zoom * factor);
     context.stroke();
@@ -181,7 +181,7 @@ function show(centre = false) {
   keepInAddress(`?tilt=${tilt.acquisition_index}${at.track === null ? "" : `&track=${at.track}`}`);
 }
 
-/** The next largest residual that was not looked at; back with by = -1. */
+/** Go to the next largest residual that was not visited; back with by = -1. */
 const trail = [];
 function nextWorst(by) {
   if (by < 0) {
@@ -199,7 +199,7 @@ function nextWorst(by) {
   show(true);
 }
 
-/** The next gap: a tilt without a position of a track that is expected in the field. */
+/** Go to the next gap: a tilt without a position of a track that is expected in the field. */
 function nextGap() {
   const [, ny, nx] = view.info.shape;
   const cells = facts.tracks.flatMap((track) => facts.tilts.map((_, tilt) => [track, tilt]));
@@ -250,7 +250,7 @@ const refresh = follow(async () => {
   if (!next || name !== facts.name) return;
   take(next);
   show();
-}, ["decided"]); // not at every change of the project: a new solution would take the place of what is compared
+}, ["decided"]); // not at every change of the project, because a new solution would replace the compared one
 
 async function solveAgain() {
   const before = facts.summary;

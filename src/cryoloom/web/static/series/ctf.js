@@ -44,7 +44,7 @@ function markSelected() {
   for (const one of byId("grid").children) one.setAttribute("aria-selected", String(one.dataset.series === facts?.name));
 }
 
-/** The curves of the grid, as sorted and filtered. */
+/** The sorted and filtered curves of the grid. */
 async function readGrid() {
   const mine = ++nAsked;
   const asked = new URLSearchParams({ order: byId("sort").value, q: byId("filter").value.trim() });
@@ -52,7 +52,7 @@ async function readGrid() {
   if (!found || mine !== nAsked) return;
   grid = found;
   drawGrid();
-  if (!facts && grid.curves.length) await open(grid.curves[0].series); // the first that could be read
+  if (!facts && grid.curves.length) await open(grid.curves[0].series); // the first readable series
 }
 
 /** Defocus over tilt; values far from the median do not widen the axis. */
@@ -63,7 +63,7 @@ function small(canvas, { tilt_deg: x, defocus_um: y, state }) {
   const [x0, x1] = [Math.min(...x), Math.max(...x)];
   x.forEach((tilt, i) => {
     const px = 8 + ((tilt - x0) / (x1 - x0 || 1)) * 300;
-    const py = 43 - Math.max(-34, Math.min(34, ((y[i] - middle) / 0.6) * 34)); // what is far off stands at the edge, whole
+    const py = 43 - Math.max(-34, Math.min(34, ((y[i] - middle) / 0.6) * 34)); // values outside the range are drawn at the edge
     context.fillStyle = { excluded: "#cc79a7", flagged: "#e69f00" }[state[i]] ?? "#56b4e9";
     context.beginPath();
     if (state[i] === "flagged") {
@@ -81,7 +81,7 @@ let nOpened = 0;
 async function open(name) {
   const [mine, asked] = [++nOpened, performance.now()];
   const next = await attempt(() => get(`${base}/ctf/${encodeURIComponent(name)}/facts.json`));
-  if (!next || mine !== nOpened) return; // another was asked for meanwhile
+  if (!next || mine !== nOpened) return; // another one was requested in the meantime
   const selected = facts?.name === name ? chosen.map((i) => rows[i].acquisition_index) : [];
   const here = facts?.name === name ? rows[at]?.acquisition_index : Number(address.get("tilt") ?? NaN);
   facts = next;
@@ -139,7 +139,7 @@ function go(i) {
   says();
 }
 
-/** Left half: the measured profile turned round; right half: the model with its astigmatism. */
+/** Left half: the measured profile, rotated; right half: the model with its astigmatism. */
 function rings(curve, row) {
   const canvas = byId("rings");
   const context = canvas.getContext("2d");
@@ -152,14 +152,14 @@ function rings(curve, row) {
     const mean = (row.defocus_u_angstrom + row.defocus_v_angstrom) / 2;
     const half = (row.defocus_u_angstrom - row.defocus_v_angstrom) / 2;
     const axis = ((row.astigmatism_angle_deg ?? 0) * Math.PI) / 180;
-    // One range of greys for both halves: that of most of their values.
+    // One grey range for both halves, which contains most of their values.
     const sorted = [...curve.spectrum, ...curve.model].filter(Number.isFinite).sort((a, b) => a - b);
     const [low, high] = [0.03, 0.97].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
     for (let y = 0; y < n; y++) {
       for (let x = 0; x < n; x++) {
         const [dx, dy] = [x - n / 2 + 0.5, n / 2 - 0.5 - y];
         let frequency = (Math.hypot(dx, dy) / (n / 2)) * top;
-        // Along each direction the rings are those of its own defocus: q^2 defocus is what counts.
+        // Each direction has rings of its own defocus; they depend on q^2 defocus.
         const defocusHere = mean + half * Math.cos(2 * (Math.atan2(dy, dx) - axis));
         frequency *= Math.sqrt(Math.max(defocusHere, 1) / Math.max(mean, 1));
         const place = (frequency - first) / step;
@@ -186,10 +186,10 @@ function says() {
   byId("exclude").title = `Leave ${n} tilt${n > 1 ? "s" : ""} out (x)`;
 }
 
-/** Rows of the selected points, else of the present one. */
+/** Rows of the selected points, otherwise of the current one. */
 const selected = () => (chosen.length ? chosen.map((i) => rows[i]) : rows[at] ? [rows[at]] : []);
 
-/** Fit the selected tilts again near the others, reject their fits, or (again) take their own. */
+/** Fit the selected tilts again near the others, reject their fits, or restore their own fits. */
 async function fitAgain(how) {
   const picked = selected();
   if (!isOwner || !picked.length) return;
@@ -239,4 +239,4 @@ addKeys([
 ]);
 drawGrid();
 if (address.get("series")) await open(address.get("series"));
-if (!facts && grid.curves.length) await open(grid.curves[0].series); // also where the address names one that is not there
+if (!facts && grid.curves.length) await open(grid.curves[0].series); // also if the series of the address does not exist

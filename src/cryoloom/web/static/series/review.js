@@ -1,4 +1,4 @@
-/** Doubted tilts of all series, worst first: one key each. */
+/** Flagged tilts of all series, worst first, decided with one key. */
 
 import { addKeys, base, counted, follow, get, keepInAddress, make, pageData } from "../app.js";
 import "../pictures/slice-view.js";
@@ -18,12 +18,12 @@ let attached = false;
 
 const idOf = (tilt) => `${tilt.series}\n${tilt.acquisition_index}`;
 
-/** Take facts asked for at a time; the order of what is on screen stays, new ones come at the end. */
+/** Apply data requested at a time; shown tilts keep their order, new ones are added at the end. */
 function take(next, asked) {
   facts = next;
   for (const tilt of next.tilts) withDecisions(tilt.series, [tilt], asked);
   const fresh = new Map(next.tilts.map((tilt) => [idOf(tilt), tilt]));
-  // Tilts of a series that is being read again are not in the answer; they stay as they are.
+  // Tilts of a series that is being read again are missing in the answer and do not change.
   const kept = tilts.map((tilt) => fresh.get(idOf(tilt)) ?? (next.n_waiting ? tilt : null)).filter(Boolean);
   const known = new Set(kept.map(idOf));
   tilts = [...kept, ...next.tilts.filter((tilt) => !known.has(idOf(tilt)))];

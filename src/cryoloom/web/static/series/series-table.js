@@ -29,7 +29,7 @@ const refresh = follow(async () => {
   const nOpen = facts.rows.reduce((n, row) => n + (row[5] ?? 0), 0);
   document.getElementById("review").textContent = nOpen ? `Review ${nOpen} flagged` : "Review";
   if (facts.n_waiting) timer = setTimeout(refresh, 1500);
-  else if (!gallery.hidden) showGallery(true); // pictures of those that were read since
+  else if (!gallery.hidden) showGallery(true); // pictures of series that have been read since
 });
 
 table.addEventListener("arranged", (event) => {
@@ -44,7 +44,7 @@ const MOST_PICTURES = 600;
 const BADNESS = { failed: 3, outdated: 1 };
 let pictures = null;
 
-/** A card a series, as filtered; the worst first unless the table is sorted otherwise. */
+/** A card for each filtered series; worst first unless the table is sorted differently. */
 function drawGallery() {
   if (gallery.hidden || !pictures) return;
   const badness = (row) => 1e6 * (BADNESS[row[1]] ?? 0) + 1e3 * (row[5] ?? 0) + (row[4] ?? 0);
@@ -73,7 +73,7 @@ async function showGallery(on) {
 document.getElementById("as-table").addEventListener("click", () => showGallery(false));
 document.getElementById("as-gallery").addEventListener("click", () => showGallery(true));
 
-/** Leave the selected series out, or take it in again; shown at once. */
+/** Exclude the selected series, or include it again; shown immediately. */
 async function decide(keep) {
   const name = table.selected;
   const row = table.rows.find((one) => one[0] === name);

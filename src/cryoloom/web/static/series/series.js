@@ -1,4 +1,4 @@
-/** One tilt series: look, leave out, keep. Decisions are made at once; there is nothing to save. */
+/** One tilt series: view, exclude, keep. Decisions are stored immediately. */
 
 import { addKeys, attempt, base, follow, get, keepInAddress, make, pageData } from "../app.js";
 import "../pictures/slice-view.js";
@@ -32,7 +32,7 @@ const plots = {
 
 const framePath = new Plot(document.getElementById("plot-path"), { title: "frames of this tilt, Å", help: "Where the specimen was in each frame, from its mean place; the ring is the first frame", lines: [] });
 
-/** Path of the specimen through the frames of the present tilt, both axes to one scale. */
+/** Path of the specimen through the frames of the current tilt, with one scale for both axes. */
 function drawPath() {
   const path = facts.paths[rows[at]?.acquisition_index] ?? [];
   const [x, y] = [0, 1].map((axis) => path.map((place) => place[axis]));
@@ -40,12 +40,12 @@ function drawPath() {
   framePath.set({ lines: path.length ? [{ x: [-reach, reach], y: [NaN, NaN], shape: "line" }, { x, y, shape: "line" }, { x: x.slice(0, 1), y: y.slice(0, 1), shape: "ring" }] : [], yRange: [-1.1 * reach, 1.1 * reach] });
 }
 
-/** Mean counts over the median of the series' own brightest third, attenuated as a slab: 1 is expected. */
+/** Mean counts over those expected from the series' brightest third and the attenuation of a slab; 1 is expected. */
 function relativeMeans() {
   const means = numbers("mean_counts");
   const known = rows.filter((row, i) => Number.isFinite(means[i]) && !row.excluded);
   if (known.length < 3) return means;
-  // log(mean) = a - b / cos(tilt), by least squares over the tilts in use
+  // log(mean) = a - b / cos(tilt), by least squares over the used tilts
   let [n, sx, sy, sxx, sxy] = [0, 0, 0, 0, 0];
   for (const row of known) {
     const x = 1 / Math.cos((row.tilt_deg * Math.PI) / 180);
@@ -57,7 +57,7 @@ function relativeMeans() {
   return rows.map((row, i) => means[i] / Math.exp(level + slope / Math.cos((row.tilt_deg * Math.PI) / 180)));
 }
 
-/** Take facts that were asked for at a time. */
+/** Apply data requested at a time. */
 function take(next, asked) {
   facts = next;
   rows = withDecisions(facts.name, facts.rows, asked);
@@ -90,7 +90,7 @@ function drawHistory() {
   );
 }
 
-/** Table, strip, plots and title as the rows are now. */
+/** Draw table, strip, plots and title for the current rows. */
 function redraw() {
   const nExcluded = rows.filter((row) => row.excluded).length;
   const nOpen = rows.filter((row) => row.is_open).length;
@@ -131,7 +131,7 @@ function redraw() {
     : `cryoloom exclude ${quoted(facts.name)} ACQUISITION_INDEX ... --project .`;
 }
 
-/** Move the marks of the present tilt; nothing else has changed. */
+/** Move the marks of the current tilt; nothing else has changed. */
 function markHere() {
   for (const list of [document.querySelectorAll("#tilts tbody tr"), document.querySelectorAll("#strip button")]) {
     list.forEach((one, i) => one.setAttribute("aria-selected", String(i === at)));
@@ -144,7 +144,7 @@ function markHere() {
 
 let marking = 0;
 let frame = 0;
-/** Show the state of one row now, and all the rest with the next frame. */
+/** Show the state of one row now, and the others in the next frame. */
 function redrawSoon(row) {
   document.querySelector(`#tilts tr[data-acquisition="${row.acquisition_index}"] td:last-child`)?.replaceChildren(sign(row));
   cancelAnimationFrame(frame);
@@ -182,7 +182,7 @@ async function showImages(keep) {
   slider.attach(view);
 }
 
-/** Thumbnails come from the small copies that are made at first sight: asked for before, each would mean reading its whole tilt. */
+/** Thumbnails come from the small copies that are made on first view; before that, each one would read its whole tilt. */
 function showThumbnails() {
   for (const one of document.querySelectorAll("#strip img[data-src]")) {
     one.src = one.dataset.src;
@@ -191,10 +191,10 @@ function showThumbnails() {
 }
 for (const event of ["ready", "unready"]) view.addEventListener(event, showThumbnails);
 
-/** Where a series is looked at first: at its least tilted image. */
+/** First shown image of a series: the least tilted one. */
 const leastTilted = (list) => list.reduce((best, row, i) => (Math.abs(row.tilt_deg) < Math.abs(list[best]?.tilt_deg ?? 999) ? i : best), 0);
 
-let ahead = null; // facts of the next series, asked for while this one is looked at
+let ahead = null; // data of the next series, requested while this one is shown
 let aheadTimer = 0;
 const factsOf = (name) => get(`${base}/series/${encodeURIComponent(name)}/facts.json`);
 function lookAhead() {
@@ -207,7 +207,7 @@ function lookAhead() {
   }, 150);
 }
 
-/** The first image of the series that is expected next, once this one is there in all its sizes. */
+/** Prepare the first image of the next series when all sizes of this one exist. */
 async function loadImageAhead(next) {
   if (!next) return;
   if (!view.info?.ready) await new Promise((done) => view.addEventListener("ready", done, { once: true }));
@@ -227,7 +227,7 @@ async function open(name) {
   const known = ahead?.name === name ? ahead : null;
   const [mine, asked] = [++nOpened, known?.asked ?? performance.now()];
   const next = (await known?.found) ?? (await attempt(() => factsOf(name)));
-  if (!next || mine !== nOpened) return; // another was asked for meanwhile
+  if (!next || mine !== nOpened) return; // another one was requested in the meantime
   address.delete("tilt");
   history.pushState(null, "", `${base}/series/${encodeURIComponent(name)}?${address}`);
   await show(next, asked);
@@ -243,7 +243,7 @@ async function show(next, asked) {
   lookAhead();
 }
 
-/** Decide on the present tilt, and go on to the next one that is open, or else to the neighbour. */
+/** Decide on the current tilt and go to the next tilt without a decision, otherwise to the neighbour. */
 async function decide(keep, why = null, advance = true) {
   if (!isOwner || !rows.length) return;
   const row = rows[at];
@@ -259,7 +259,7 @@ async function decide(keep, why = null, advance = true) {
   if (await durable) refresh();
 }
 
-/** 1 to 6 after x: the reason of what was just left out. */
+/** 1 to 6 after x: the reason for the last exclusion. */
 function giveReason(number) {
   if (!lastDecided || lastDecided.series !== facts.name) return false;
   const reason = facts.reasons[number];
@@ -292,10 +292,10 @@ function setAligned(on) {
 }
 
 let guideParts = (address.get("guides") ?? "").split(",").map(Number).filter((part) => part > 0 && part < 1);
-if (!guideParts.length) guideParts = [0.25, 0.5, 0.75]; // of the height of the image
+if (!guideParts.length) guideParts = [0.25, 0.5, 0.75]; // fractions of the image height
 let dragged = -1;
 
-/** The tilt axis, and lines to watch: aligned features move along the rows. */
+/** Draw the tilt axis and guide lines: aligned features move along the rows. */
 function guides(context, shown) {
   if (!isAligned) return;
   const [nu, nv] = shown.planeSize();
@@ -310,7 +310,7 @@ function guides(context, shown) {
   context.setLineDash([]);
 }
 
-/** A guide line is dragged onto a feature, to see whether that stays on it while the series plays. */
+/** Drag a guide line onto a feature, to see whether the feature stays on it while the series plays. */
 view.tool = {
   down(event, [, v]) {
     if (!isAligned || event.button !== 0) return false;

@@ -1,4 +1,4 @@
-/** Leaving tilts out and keeping them: shown at once, made durable by the server, taken back where it refuses. */
+/** Exclude and keep tilts: shown immediately, stored by the server, and reverted if it refuses. */
 
 import { make, tell } from "../app.js";
 import { decide, notYetIn } from "../decisions.js";
@@ -11,7 +11,7 @@ export function stateOf(row) {
   return ["", ""];
 }
 
-/** A sign with its words. */
+/** A sign with its text. */
 export function sign(row) {
   const [state, words] = stateOf(row);
   if (!state) return document.createTextNode("");
@@ -21,7 +21,7 @@ export function sign(row) {
 
 const decided = (keep, why) => ({ excluded: !keep, kept: keep, reason: keep ? "" : why, by_user: true, excluded_by: "you", is_open: false });
 
-/** Rows of a series as the server gave them when asked at `asked`, with what was decided since. */
+/** Rows of a series requested at `asked`, with the decisions since then. */
 export function withDecisions(series, rows, asked) {
   const newer = notYetIn("tilt", series, asked);
   for (const row of rows) {
@@ -32,8 +32,8 @@ export function withDecisions(series, rows, asked) {
 }
 
 /**
- * Decide on tilts of a series. The rows change at once; `redraw` is called then, and again where the server refuses.
- * Gives true where it is durable.
+ * Decide on tilts of a series. The rows change immediately; `redraw` is called then, and again if the server refuses.
+ * Returns true if the decision is stored.
  */
 export async function decideTilts(series, rows, keep, why, page, redraw) {
   const before = rows.map((row) => ({ ...row }));
@@ -51,7 +51,7 @@ export async function decideTilts(series, rows, keep, why, page, redraw) {
   }
 }
 
-/** The reason to propose for a row. */
+/** Proposed reason for a row. */
 export function proposedReason(row, reasons) {
   return row.flag ? row.flag.text : reasons[6];
 }

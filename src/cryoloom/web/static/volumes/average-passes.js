@@ -1,15 +1,15 @@
 /**
- * What the passes of an average did: their figures as a plot, a line a start, and the map after each pass where it is
- * kept.
+ * Passes of an average: a plot of their figures with a line for each start, and the map after each pass if it is
+ * stored.
  */
 
 import { make } from "../app.js";
 import { COLOURS, Plot } from "../plot.js";
 
 const words = (name) => name.replaceAll("_", " ");
-const FIRST = ["resolution_angstrom", "log_likelihood"]; // shown first, where every pass has it
+const FIRST = ["resolution_angstrom", "log_likelihood"]; // shown first, if every pass has it
 
-/** Passes in order, by start; one list where there are no starts. */
+/** Passes in order, by start; one list if there are no starts. */
 export function byStart(iterations) {
   const found = new Map();
   for (const one of iterations) found.set(one.start ?? 0, [...(found.get(one.start ?? 0) ?? []), one]);
@@ -24,8 +24,8 @@ export function figuresOf(iterations) {
 
 export class AveragePasses {
   /**
-   * elements: {tabs, plot, says, tabSays}. sections: curve and central sections of every pass, or none.
-   * onChoose(pass, sections): a pass is looked at, or none (-1).
+   * elements: {tabs, plot, says, tabSays}. sections: curve and central sections of every pass, or empty.
+   * onChoose(pass, sections): a pass is selected, or none (-1).
    */
   constructor({ tabs, plot, says, tabSays }, iterations, sections, onChoose) {
     this.elements = { tabs, says, tabSays };
@@ -54,7 +54,7 @@ export class AveragePasses {
     this.#draw();
   }
 
-  /** Look at a pass of a start; -1 or one beyond the last: at the average itself. */
+  /** Select a pass of a start; -1 or a number beyond the last selects the average. */
   choose(pass, start = this.at.start) {
     this.at = { start, pass };
     if (pass < 0 || pass >= this.nPasses()) this.at.pass = -1;
@@ -67,7 +67,7 @@ export class AveragePasses {
     this.onChoose(this.at.pass, this.sections[this.at.pass] ?? null);
   }
 
-  /** One pass on or back; past the last is the average itself. */
+  /** Select the next or previous pass; after the last one, the average. */
   step(by) {
     const n = this.nPasses();
     this.choose(this.at.pass < 0 ? (by > 0 ? 0 : n - 1) : this.at.pass + by);
@@ -105,7 +105,7 @@ export class AveragePasses {
   }
 }
 
-/** A section as a picture: rows of the data run upwards. */
+/** A section as a picture, with data rows upwards. */
 export function sectionOf({ side, sections }, at, pass) {
   const bytes = Uint8Array.from(atob(sections), (one) => one.charCodeAt(0)).subarray(at * side * side, (at + 1) * side * side);
   const picture = make("canvas", { class: "pass-picture", width: String(side), height: String(side), role: "img", "aria-label": `Section after pass ${pass + 1}` });

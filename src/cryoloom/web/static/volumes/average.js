@@ -24,9 +24,9 @@ byId("facts").textContent = [
 ].filter(Boolean).join(", ");
 byId("facts").title = byId("facts").textContent;
 
-const MOST_LEVEL = 65; // per cent, of the first surface: a map that fills its box is shown too
+const MOST_LEVEL = 65; // chosen: per cent of the box in the first surface, so that a map that fills its box is shown as well
 const x1 = 1 / (2 * facts.voxel_size_angstrom);
-/** Curves of the average, and those of all passes thin behind them; the one that is looked at is thick. */
+/** Curves of the average, with thin curves of all passes behind them; the selected one is thick. */
 const curves = (chosen = -1) => [
   ...facts.curves.map((one, i) => ({ x: one.x, y: one.y, shape: "line", width: i ? 1.2 : 2, dash: i ? "5 3" : "none" })),
   ...facts.passes.map((one, i) => ({ x: one.x, y: one.y, shape: "line", width: i === chosen ? 2.4 : 0.8, colour: i === chosen ? "#f0e442" : "#5f6670" })),
@@ -44,7 +44,7 @@ fsc.draw();
 byId("classes").hidden = !facts.classes.length;
 byId("classes").append(make("span", { class: "quiet" }, "classes"), ...facts.classes.map((one) => make("a", { class: "button", role: "button", href: `${base}/average/${one.item}`, "aria-pressed": String(one.item === facts.item), title: `${one.n ?? "?"} particles (c: next class)` }, `${one.title}${one.percent === null ? "" : ` ${one.percent} %`}`)));
 
-// Where there is no curve, its place is free for the passes.
+// Without a curve its place is used for the passes.
 const hasCurve = facts.curves.length > 0 || facts.passes.length > 0;
 if (!hasCurve && facts.iterations.length) byId("fsc").replaceWith(Object.assign(byId("iterations"), { className: "in-place" }));
 const passes = new AveragePasses({ tabs: byId("passes"), plot: byId("iterations"), says: byId("iteration-says"), tabSays: make("span", { class: "quiet", id: "pass-says" }) }, facts.iterations, facts.passes, (pass, sections) => {
@@ -55,7 +55,7 @@ const passes = new AveragePasses({ tabs: byId("passes"), plot: byId("iterations"
   });
 });
 
-/** A record of the step: rows of named values. */
+/** A record of the step as rows of named values. */
 function tableOf({ title, rows }) {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cell = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(4))) : value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value));
@@ -63,7 +63,7 @@ function tableOf({ title, rows }) {
 }
 byId("records").append(...facts.tables.map(tableOf));
 
-// Classes beside each other
+// Classes side by side
 const classViews = new ClassViews(byId("beside"), facts.classes, byId("window"));
 async function sideBySide() {
   if (!facts.classes.length) return false;
@@ -96,7 +96,7 @@ async function show(i) {
   const bytes = new Uint8Array(await response.arrayBuffer());
   surface.set(bytes, response.headers.get("x-shape").split(",").map(Number));
   if (i === 0 && !surface.isSet) {
-    // Mean and 3 deviations: most of a particle's density, none of the noise around it.
+    // Three standard deviations above the mean: most of a particle's density, and no noise around it.
     let [sum, squares] = [0, 0];
     for (const value of bytes) {
       sum += value;
@@ -135,7 +135,7 @@ addKeys([
   { key: ",", does: "previous pass", run: () => (byId("passes").hidden ? false : passes.step(-1)) },
   { key: "H", does: "between the halves", run: () => void show(shown === 1 ? 2 : 1) },
 ]);
-/** Where the reference's z axes point in the tomograms: a Mollweide map of equal solid angles. */
+/** Directions of the reference's z axes in the tomograms, as an equal-area Mollweide map. */
 async function showParticles() {
   const found = await get(`${base}/average/${facts.item}/particles.json`).catch(() => null);
   if (!found?.n) {

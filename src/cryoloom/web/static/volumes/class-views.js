@@ -1,10 +1,10 @@
-/** All classes of a run beside each other: the same section of each, with one contrast and one zoom. */
+/** All classes of a run side by side: the same section of each, with one contrast and one zoom. */
 
 import { base, make } from "../app.js";
 import "../pictures/slice-view.js";
 
 export class ClassViews {
-  /** classes: {item, title, percent, n, base}. place: where they are shown. slider: the page's contrast. */
+  /** classes: {item, title, percent, n, base}. place: element that shows them. slider: the page's contrast. */
   constructor(place, classes, slider) {
     this.place = place;
     this.classes = classes;
@@ -33,7 +33,7 @@ export class ClassViews {
   }
 
   #link() {
-    // One range for all: a class that is weaker is to look weaker.
+    // One range for all, so that a weaker class looks weaker.
     const known = this.views.filter((view) => view.info);
     const low = Math.min(...known.map((view) => view.info.low));
     const high = Math.max(...known.map((view) => view.info.high));
@@ -51,7 +51,7 @@ export class ClassViews {
     }
   }
 
-  /** The one that keys act on. */
+  /** The view that keys control. */
   get first() {
     return this.views[0];
   }

@@ -1,4 +1,4 @@
-/** Neuroglancer in a frame of ours, once the 8-bit copy of its volume is there. */
+/** Neuroglancer in a frame, shown when the 8-bit copy of its volume exists. */
 
 import { get, make, pageData } from "../app.js";
 

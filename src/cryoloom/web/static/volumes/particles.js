@@ -1,4 +1,4 @@
-/** Sets of particles: scores with a cut-off, places on their tomograms, and averaging. */
+/** Sets of particles: scores with a cut-off, positions in their tomograms, and averaging. */
 
 import { addKeys, attempt, base, get, keepInAddress, make, pageData, send, tell } from "../app.js";
 import { showJobs } from "../jobs.js";
@@ -44,7 +44,7 @@ async function choose(one) {
   drawScores();
 }
 
-/** Scores above the cut-off, and how many those are. */
+/** Scores above the cut-off, and their number. */
 function cutOff() {
   const [low, high] = [scores.edges[0], scores.edges.at(-1)];
   return low + (Number(byId("cut").value) / 1000) * (high - low);

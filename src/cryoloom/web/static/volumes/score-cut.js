@@ -1,4 +1,4 @@
-/** <score-cut>: a histogram of scores with a cut-off that is dragged; `cut` is the least score that counts. */
+/** <score-cut>: a histogram of scores with a cut-off that can be dragged; `cut` is the lowest kept score. */
 
 const N_BINS = 40;
 
@@ -36,7 +36,7 @@ class ScoreCut extends HTMLElement {
     new ResizeObserver(() => this.#draw()).observe(this);
   }
 
-  /** Take the scores of all particles; those that are not numbers always count. */
+  /** Set the scores of all particles; particles without a finite score are always kept. */
   set(scores) {
     this.#scores = scores.filter(Number.isFinite);
     const [low, high] = this.#scores.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
@@ -46,7 +46,7 @@ class ScoreCut extends HTMLElement {
     this.#draw();
   }
 
-  /** 0 for the least score there is, 1 for the highest. */
+  /** 0 for the lowest score, 1 for the highest. */
   part(score) {
     return Math.max(0, Math.min(1, (score - this.#edges[0]) / (this.#edges[1] - this.#edges[0])));
   }

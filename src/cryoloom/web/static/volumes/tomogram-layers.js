@@ -1,11 +1,11 @@
-/** What is drawn over the slices of a tomogram: slab, picks, models. Positions are xyz in angstrom from the centre. */
+/** Layers over the slices of a tomogram: slab, picks, models. Positions are xyz in angstrom from the centre. */
 
 import { EM } from "../pictures/slice-view.js";
 
 const COLOURS = ["#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00"];
-const SHOWN_WITHIN = 14; // slices: a pick shrinks with its distance and is gone beyond
+const SHOWN_WITHIN = 14; // slices: a pick becomes smaller with its distance and is hidden beyond
 const FIXED = { x: 0, y: 1, z: 2 };
-const COLUMNS = { z: [2, 0, 1], y: [1, 0, 2], x: [0, 2, 1] }; // along an axis, to the right and upwards: of x, y, z
+const COLUMNS = { z: [2, 0, 1], y: [1, 0, 2], x: [0, 2, 1] }; // axes along the view, to the right and upwards, as indices of x, y, z
 
 /** Plane coordinates (u, v) of voxel coordinates x, y, z. */
 export function inPlane(axis, [x, y, z]) {
@@ -13,13 +13,13 @@ export function inPlane(axis, [x, y, z]) {
 }
 
 const rings = new Map(); // colour, radius and pixel ratio -> a picture of the ring
-const sorted = new WeakMap(); // picks of a set -> their number, and per axis their places in order along it
+const sorted = new WeakMap(); // picks of a set -> their number, and for each axis their sorted positions
 
-/** A ring, drawn once: thousands of arcs in one path take longer than a frame. */
+/** A ring that is drawn once, because thousands of arcs in one path take longer than a frame. */
 function ring(colour, radius, ratio) {
   const name = `${colour} ${radius} ${ratio}`;
   if (!rings.has(name)) {
-    const side = 2 * Math.ceil((radius + 2) * ratio); // of the screen's own pixels, so that it is copied and not resampled
+    const side = 2 * Math.ceil((radius + 2) * ratio); // in pixels of the screen, so that it is copied without resampling
     const canvas = new OffscreenCanvas(side, side);
     const context = canvas.getContext("2d");
     context.translate(side / 2, side / 2);
@@ -35,21 +35,21 @@ function ring(colour, radius, ratio) {
 
 const MOST_PICKS = 2 ** 20; // of a set
 
-/** Places of a set in angstrom, in order along an axis: [along it, to the right, upwards]. */
+/** Positions of a set in angstrom, sorted along an axis: [along it, to the right, upwards]. */
 function inOrder(points, axis) {
   let known = sorted.get(points);
   if (known && known.n + 1 === points.length) addTo(known, points.at(-1));
   if (known?.n !== points.length) sorted.set(points, (known = { n: points.length, columns: [1, 2, 3].map((column) => Float32Array.from(points, (pick) => pick[column])) }));
   if (!known[axis]) {
     const [along, right, up] = COLUMNS[axis].map((column) => known.columns[column]);
-    // Tenths of an angstrom and the place in the set in one number: numbers are sorted many times faster than picks.
+    // One number contains tenths of an angstrom and the index in the set: numbers are sorted many times faster than picks.
     const order = along.reduce((keys, value, i) => ((keys[i] = (Math.round(10 * value) + 1e8) * MOST_PICKS + i), keys), new Float64Array(along.length)).sort().map((key) => key % MOST_PICKS);
     known[axis] = [along, right, up].map((values) => Float32Array.from(order, (i) => values[i]));
   }
   return known[axis];
 }
 
-/** A pick that was added to a set, at its place in every order. */
+/** Insert a new pick of a set at its position in every order. */
 function addTo(known, [, ...place]) {
   for (const axis of Object.keys(COLUMNS)) {
     if (!known[axis]) continue;
@@ -69,13 +69,13 @@ function inserted(values, at, value) {
   return more;
 }
 
-/** The picks of a set that are known already, where new facts hold the same: what was sorted stays. */
+/** The known picks of a set if new data are the same, so that they stay sorted. */
 export function sameOrNew(known, found) {
   const isSame = known?.length === found.length && found.every((pick, i) => pick[0] === known[i][0] && pick[1] === known[i][1] && pick[2] === known[i][2] && pick[3] === known[i][3]);
   return isSame ? known : found;
 }
 
-/** First position in ascending values at which they are no less than one. */
+/** First index at which ascending values are not less than a value. */
 function firstFrom(values, least) {
   let [low, high] = [0, values.length];
   while (low < high) {
@@ -86,12 +86,12 @@ function firstFrom(values, least) {
   return low;
 }
 
-/** Picks near the slice: only they are looked at, and thousands of them cost a few milliseconds. */
+/** Draw the picks near the slice; thousands of them take a few milliseconds. */
 export function drawPicks(context, view, scene) {
   let which = 0;
   const { size } = scene;
   const here = view.index - Math.floor(scene.shape[2 - FIXED[view.axis]] / 2);
-  // The screen is a linear map of the plane: worked out once and not for every pick.
+  // The map from plane to screen is linear: computed once and not for every pick.
   const [u0, v0] = inPlane(view.axis, scene.toVoxel([0, 0, 0]));
   const [x0, y0] = view.toScreen(u0, v0);
   const scale = view.zoom / size;
@@ -113,7 +113,7 @@ export function drawPicks(context, view, scene) {
   }
 }
 
-/** Picks and places of models near a plane of any direction, and what is being drawn. */
+/** Draw picks and positions of models near a plane of any direction, and the current drawing. */
 export function drawOnOblique(context, view, scene, places) {
   const mark = (at, radius, colour) => {
     const [x, y, off] = view.toScreen(scene.toVoxel(at));
@@ -138,7 +138,7 @@ export function drawOnOblique(context, view, scene, places) {
   }
 }
 
-/** Places of models near the slice with their normals, and what is being drawn. */
+/** Draw positions of models near the slice with their normals, and the current drawing. */
 export function drawModels(context, view, scene, places) {
   const fixed = FIXED[view.axis];
   const middle = view.index + 0.5;
@@ -193,14 +193,14 @@ export function drawModels(context, view, scene, places) {
 }
 
 /**
- * The slab's two surfaces. Its middle plane passes through (0, 0, z offset) and is turned by Ry(tilt y) Rx(tilt x):
+ * The slab's two surfaces. Its middle plane passes through (0, 0, z offset) and is rotated by Ry(tilt y) Rx(tilt x):
  * its normal is n = Ry Rx (0, 0, 1), and a surface at distance d is where n . (r - offset) = d.
  */
 export function drawSlab(context, view, scene) {
   const slab = scene.slab;
   if (!slab || view.axis === "z") return;
   const [tx, ty] = [slab.tilt_x_deg, slab.tilt_y_deg].map((v) => ((v ?? 0) * Math.PI) / 180);
-  // Rx turns (0, 0, 1) to (0, -sin, cos); Ry adds z sin to x and takes x sin from z (conventions: x' = x cos + z sin).
+  // Rx rotates (0, 0, 1) to (0, -sin, cos); Ry adds z sin to x and subtracts x sin from z (conventions: x' = x cos + z sin).
   const normal = [Math.cos(tx) * Math.sin(ty), -Math.sin(tx), Math.cos(tx) * Math.cos(ty)];
   const here = [0, 0, 0];
   const fixed = FIXED[view.axis];

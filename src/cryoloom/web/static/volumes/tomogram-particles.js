@@ -1,6 +1,6 @@
 /**
- * Particles that runs have found, over the slices of a tomogram: their outline and where their z axes point. Of a set
- * with scores a histogram with a cut-off, and colours by score; points on membranes are drawn along the membrane.
+ * Particles of runs over the slices of a tomogram: outlines and directions of their z axes. A set with scores has a
+ * histogram with a cut-off, and colours by score; points on membranes are drawn along the membrane.
  */
 
 import { attempt, base, get, make } from "../app.js";
@@ -10,19 +10,19 @@ import { EM } from "../pictures/slice-view.js";
 
 const COLOURS = ["#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#e69f00"];
 const FIXED = { x: 0, y: 1, z: 2 };
-const MOST_OUTLINES = 4000; // on one slice; beyond, marks are drawn
-const MOST_SHAPES = 400; // particles on one slice that are drawn as their average
-const MEMBRANE_REACH_ANGSTROM = 40; // of a point on it: half the usual distance between two, and a little
+const MOST_OUTLINES = 4000; // chosen: on one slice; for more, marks are drawn
+const MOST_SHAPES = 400; // chosen: particles on one slice that are drawn as their average
+const MEMBRANE_REACH_ANGSTROM = 40; // chosen: length on either side of a point, slightly more than half the usual spacing
 
-/** Cividis (Nuñez et al. 2018), thinned: colours that all readers can put in order. */
+/** Cividis (Nuñez et al. 2018), thinned: colours that readers with colour blindness can order. */
 const CIVIDIS = ["#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a59c74", "#d2c060", "#fee838"];
 
-/** How far the surface of an average reaches from its centre, in angstrom. */
+/** Largest distance of an average's surface from its centre, in angstrom. */
 const reachOf = (shape) => (shape.reach ??= Math.max(...shape.vertices.map((at) => Math.hypot(...at))));
 
 export class ParticleLayer {
-  nSegments = 0; // of averages, in the last slice that was drawn: for tests
-  #shown = new Map(); // item -> facts with places in angstrom
+  nSegments = 0; // line segments of averages in the last slice, for tests
+  #shown = new Map(); // item -> data with positions in angstrom
   #box;
   #scene;
   #redraw;
@@ -72,7 +72,7 @@ export class ParticleLayer {
     this.#redraw();
   }
 
-  /** The average at every particle: the line in which the slice cuts its surface. */
+  /** The average at every particle: intersection of the slice with its surface. */
   #offerShape(box, item, facts) {
     const choice = make("input", { type: "checkbox", "data-shape": String(item) });
     choice.addEventListener("change", async () => {
@@ -101,7 +101,7 @@ export class ParticleLayer {
     facts.cut.addEventListener("cut", () => this.#redraw());
   }
 
-  /** Draw on a slice. A particle is a ball of its diameter: its outline is where the slice cuts it. */
+  /** Draw on a slice. A particle is a sphere of its diameter; its outline is the intersection with the slice. */
   draw(context, view) {
     this.nSegments = 0;
     const { size, shape } = this.#scene;
@@ -132,7 +132,7 @@ export class ParticleLayer {
     }
   }
 
-  /** Particles on the slice by the colour they are drawn in. */
+  /** Particles on the slice by their colour. */
   #byColour(facts, near, colour) {
     const shadeOf = facts.isColoured
       ? (i) => (Number.isFinite(facts.scores[i]) ? CIVIDIS[Math.min(CIVIDIS.length - 1, Math.floor(facts.cut.part(facts.scores[i]) * CIVIDIS.length))] : "#767676")
@@ -156,7 +156,7 @@ export class ParticleLayer {
     context.lineTo(x + nu * radius * view.zoom, y - nv * radius * view.zoom);
   }
 
-  /** Where the slice cuts the surface of the average at a particle: a piece of line in every triangle that it passes. */
+  /** Intersection of the slice with the average's surface at a particle: a line segment for every cut triangle. */
   #cut(context, view, { places, shape }, [, i]) {
     const { size } = this.#scene;
     const [fixed, right, up] = { z: [2, 0, 1], y: [1, 0, 2], x: [0, 2, 1] }[view.axis];
@@ -188,12 +188,12 @@ export class ParticleLayer {
     }
   }
 
-  /** A piece of membrane: across its normal, as far as the next points. */
+  /** A piece of membrane: a line perpendicular to its normal, up to the next points. */
   #membrane(context, view, { places, axes }, [, i], reach) {
     const [x, y] = view.toScreen(...inPlane(view.axis, this.#scene.toVoxel(places[i])));
     const [nu, nv] = inPlane(view.axis, axes[i]);
     const length = Math.hypot(nu, nv);
-    if (length < 0.3) return; // the membrane lies in the slice: there is no line
+    if (length < 0.3) return; // the membrane is in the slice, so there is no line
     const [du, dv] = [(-nv / length) * reach * view.zoom, (nu / length) * reach * view.zoom];
     context.moveTo(x - du, y + dv);
     context.lineTo(x + du, y - dv);

@@ -1,4 +1,4 @@
-/** A tomogram: three linked slices, variants, the slab, picks and the models they lie on. */
+/** A tomogram: three linked slices, variants, the slab, picks and their models. */
 
 import { addKeys, attempt, base, follow, get, keepInAddress, make, pageData, send, sendInOrder, tell } from "../app.js";
 import { decide as record, notYetIn } from "../decisions.js";
@@ -20,8 +20,8 @@ const address = new URLSearchParams(location.search);
 const scene = { at: [0, 0, 0], size: 1, shape: [1, 1, 1], picks: {}, models: [], slab: null, draft: null };
 let facts = pageData();
 let variant = 0;
-let lastVariant = 1; // the one shown before: one key goes back to it
-let beside = null; // a variant shown beside the other, in the place of YZ
+let lastVariant = 1; // the one shown before, for the key that returns to it
+let beside = null; // a variant shown beside the other, instead of YZ
 let tool = "select";
 let inwards = false;
 let placing = 0;
@@ -58,7 +58,7 @@ for (const view of all) view.overlays.push(overlay);
 const redraw = () => [...all, oblique].forEach((view) => view.draw());
 const particles = new ParticleLayer(byId("particles"), scene, redraw);
 
-/** Go to a place, in voxels x, y, z; every view shows the slice through it. */
+/** Go to a position in voxels x, y, z; every view shows the slice through it. */
 function goTo(at) {
   scene.at = at.map((v, i) => Math.max(0.5, Math.min(scene.shape[2 - i] - 0.5, v)));
   for (const view of all) view.go(Math.floor(scene.at[{ x: 0, y: 1, z: 2 }[view.axis]]));
@@ -69,13 +69,13 @@ function goTo(at) {
   redraw();
 }
 
-/** Voxel coordinates x, y, z of a place in a view's plane, in its slice. */
+/** Voxel coordinates x, y, z of a position in a view's plane, in its slice. */
 function voxelOf(view, [u, v]) {
   const n = view.index + 0.5;
   return { z: [u, v, n], y: [u, n, v], x: [n, v, u] }[view.axis];
 }
 
-/** Volumes that can lie over the one that is shown: first those that were drawn, as an average at its particles. */
+/** Volumes that can be shown over the current one; first those that were drawn by a step, such as an average at its particles. */
 function offerOverlays() {
   const others = facts.variants.filter((_, i) => i !== variant).sort((a, b) => b.is_drawn - a.is_drawn);
   byId("over").replaceChildren(make("option", { value: "" }, "nothing"), ...others.map((one) => make("option", { value: String(one.run), selected: String(one.run) === address.get("over") }, one.title)));
@@ -131,7 +131,7 @@ oblique.addEventListener("turned", (event) => {
   keepInAddress(address);
 });
 
-/** Show the oblique plane in the place of XY, or no more. */
+/** Show the oblique plane instead of XY, or hide it. */
 function showOblique(on) {
   oblique.hidden = !on;
   byId("slicer").setAttribute("aria-pressed", String(on));
@@ -141,7 +141,7 @@ function showOblique(on) {
   oblique.refresh();
 }
 
-/** One zoom for all: what fits the widest. */
+/** One zoom for all views, at which the widest fits. */
 function fit() {
   const zoom = Math.min(...all.map((view) => {
     const [nu, nv] = view.planeSize();
@@ -180,8 +180,8 @@ async function showVariant(i, keep = true) {
   redraw();
 }
 
-let slabNow = null; // a slab that was drawn and is not in the server's facts yet
-/** Facts asked for at a time, with what was decided since. */
+let slabNow = null; // a drawn slab that is not in the server's data yet
+/** Data requested at a time, with the decisions since then. */
 function withNewer(found, asked) {
   for (const [target, { change }] of notYetIn("pick", found.name, asked)) {
     const [set, number] = target.split("/");
@@ -196,7 +196,7 @@ function withNewer(found, asked) {
   return found;
 }
 
-/** The variant shown last and this one, side by side in the same direction; or XY, YZ and XZ again. */
+/** Show the previous variant and this one side by side in the same direction; or XY, YZ and XZ again. */
 async function sideBySide() {
   if (facts.variants.length < 2) return tell("There is one tomogram of this series; reconstruct another to compare.");
   beside = beside === null ? (lastVariant !== variant && facts.variants[lastVariant] ? lastVariant : facts.variants.findIndex((_, i) => i !== variant)) : null;
@@ -242,7 +242,7 @@ async function loadPlaces(model) {
   redraw();
 }
 
-/** Button that makes particles of a set of picks. */
+/** Button that makes particles from a set of picks. */
 function useButton(name) {
   if (!isOwner) return "";
   return make("button", { title: `Give the picks of ${name} to pick_by_hand; only tomograms whose picks differ are worked on`, onclick: () => startJob("picks/use", { set: name, run: facts.variants[variant].run }) }, "make particles");
@@ -322,14 +322,14 @@ const number = () => `${Date.now().toString(36)}${(placing += 1)}`;
 const setName = () => byId("set").value.trim().replaceAll("/", "-") || "picks";
 const rounded = (at) => at.map((v) => Number(v.toFixed(1)));
 
-/** What the pointer does; true where it was used, so that the picture is not panned. */
+/** Pointer actions; true if the event was used, so that the picture is not panned. */
 function pointer(what, view, event, voxel, at) {
   if (what === "down" && event.button === 2) {
     if (at) removeNear(view, at);
     return true;
   }
   if (what === "down" && event.button !== 0) return false;
-  if (event.shiftKey || event.altKey) return false; // panning, whatever the tool
+  if (event.shiftKey || event.altKey) return false; // panning with every tool
   const here = toAngstrom(voxel);
   const draft = scene.draft;
   if (tool === "select") {
@@ -400,11 +400,11 @@ async function fitShell(draft) {
   redraw();
 }
 
-/** Enter: what was drawn becomes a model of the set. */
+/** Enter: the drawing becomes a model of the set. */
 async function keepModel() {
   const draft = scene.draft;
   if (!draft || draft.shape === "ruler") return false;
-  // Clicks count as much as what was found around them, or they would change nothing.
+  // Clicks and the points found around them have the same weight; otherwise clicks would change nothing.
   const points = draft.rim?.length ? [...draft.points, ...draft.rim.flatMap((one) => Array(Math.max(1, Math.round(draft.points.length / 12))).fill(one))] : draft.points;
   const least = { filament: 2, membrane: 3, sphere: 4, ellipsoid: 6 }[draft.shape];
   if (points.length < least) {
@@ -415,12 +415,12 @@ async function keepModel() {
   redraw();
   const value = { shape: draft.shape, points, spacing_angstrom: Number(byId("spacing").value), inwards };
   const isKept = await decide([{ kind: "model", item: facts.name, target: `${setName()}/${number()}`, value }]);
-  if (!isKept && !scene.draft) scene.draft = draft; // to be tried again
+  if (!isKept && !scene.draft) scene.draft = draft; // for another attempt
   redraw();
   return true;
 }
 
-/** Take a pick out of what is shown. */
+/** Remove a pick from the view. */
 function withoutPick(set, pick) {
   scene.picks[set] = (scene.picks[set] ?? []).filter((one) => one[0] !== pick[0]);
   if (!scene.picks[set].length) delete scene.picks[set];
@@ -483,7 +483,7 @@ let nOpened = 0;
 async function open(name) {
   const [mine, asked] = [++nOpened, performance.now()];
   const next = await attempt(() => get(`${base}/tomo/${encodeURIComponent(name)}/facts.json`));
-  if (!next || mine !== nOpened) return; // another was asked for meanwhile
+  if (!next || mine !== nOpened) return; // another one was requested in the meantime
   history.pushState(null, "", `${base}/tomo/${encodeURIComponent(name)}?${address}`);
   const before = facts.variants[variant]?.title;
   if (beside !== null) await sideBySide();
@@ -526,10 +526,10 @@ function respaced() {
   decide([{ kind: "model", item: facts.name, target: model.id, value }]);
 }
 
-/** What another program is asked to show: this variant, and the particles that are shown here. */
+/** Query for another program: this variant and the shown particles. */
 const askedOf = () => new URLSearchParams({ run: String(facts.variants[variant]?.run ?? ""), particles: particles.items.join(","), at: scene.at.map((v) => v.toFixed(1)).join(",") });
 
-/** Give the command for another program, and the file that it needs. */
+/** Show the command for another program, and the file that it needs. */
 async function openIn(program) {
   const here = `${base}/tomo/${encodeURIComponent(facts.name)}`;
   const found = await attempt(() => get(`${here}/others.json?${askedOf()}`));

@@ -1,4 +1,4 @@
-/** Files looked at without a project. */
+/** Files shown without a project. */
 
 import { addKeys, keepInAddress, make, pageData } from "../app.js";
 import "../pictures/slice-view.js";
@@ -8,7 +8,7 @@ import { playKeys, viewKeys } from "../pictures/view-keys.js";
 
 const { number, tilts, placements, points } = pageData();
 const COLOURS = ["#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#009e73"];
-const SHOWN_WITHIN = 8; // sections: a point shrinks with its distance and is gone beyond
+const SHOWN_WITHIN = 8; // sections: a point becomes smaller with its distance and is hidden beyond
 const hidden = new Set();
 const view = document.getElementById("view");
 const slider = document.getElementById("window");
@@ -27,7 +27,7 @@ function says() {
   keepInAddress(address);
 }
 
-/** Points of files given with the image; those of one model of a stack are its contour. */
+/** Draw points of files given with the image; points of one model of a stack are its contour. */
 function drawPoints(context, shown) {
   const fixed = { x: 0, y: 1, z: 2 }[shown.axis];
   const within = shown.info.kind === "stack" ? 0.5 : SHOWN_WITHIN;
@@ -55,7 +55,7 @@ document.getElementById("points").append(...points.map((set) => make("button", {
   view.draw();
 } }, `${set.name} ${set.points.length}`)));
 
-/** Images as the .xf beside them places them, or as they were recorded. */
+/** Show images with the transforms of their .xf, or as recorded. */
 function setAligned(on) {
   view.placement = on ? (at) => placements[at] && { axis_deg: placements[at][0], shift: placements[at].slice(1) } : null;
   document.getElementById("aligned").setAttribute("aria-pressed", String(on));
