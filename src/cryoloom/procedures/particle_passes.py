@@ -66,7 +66,7 @@ Array = NDArray[np.float64]
 
 _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
 """Chosen: measured noise beyond these ratios is an error of the measurement, not of the image."""
-# Likeness of a map under a symmetry, relative to rotations by other angles (`map_symmetry`).
+#: Likeness of a map under a symmetry, relative to rotations by other angles, as in `map_symmetry`.
 _LEAST_LIKENESS = 0.3
 _SAME_PIXEL_SIZE = 1.001
 """Chosen: a calibration is known to a few thousandths; a larger difference is another magnification."""

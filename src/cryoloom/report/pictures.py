@@ -51,7 +51,7 @@ PICTURES_VERSION = 6
 """Increased when the same series gives other pictures, so that cached ones are replaced."""
 _LARGE_PX, _SMALL_PX = 640, 320
 """Chosen: the picture of a tilt, and its thumbnail."""
-# Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
+#: Chosen for viewing: membranes are visible above the noise, and a ribosome (250 angstrom) is not blurred.
 _SLICE_THICKNESS_ANGSTROM = 80.0
 _SPECTRUM_CONTRAST = (-1.5, 2.5)
 """Standard deviations from black to white; rings of the model go from -1 to 1."""

@@ -37,7 +37,8 @@ __all__ = [
     "sum_expectation",
 ]
 
-# Not even gold stops everything; also keeps fringes of the weak-phase model from going below zero.
+#: Chosen: least transmission. Not even gold stops all electrons; it also keeps fringes of the weak-phase
+#: model above zero.
 _DARKEST = 0.03
 _HOT_COUNTS_PER_FRAME = 40.0
 """Chosen: far above any real count."""

@@ -26,7 +26,7 @@ from cryoloom.simulate.truth import TiltTruth
 
 __all__ = ["ExposedContrast", "Optics", "exposed_contrast", "remaining_after_dose"]
 
-# Atoms' size and disorder, as a B factor on everything built of points.
+#: Chosen: size and disorder of atoms, as a B factor on everything built of points.
 _B_FACTOR_ANGSTROM2 = 80.0
 _LAYERS_AT_ONCE_BYTES = 100 << 20
 """Chosen: bounds memory."""

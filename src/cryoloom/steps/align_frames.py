@@ -131,7 +131,7 @@ class AlignFramesParams(StepParams):
         return self
 
 
-# Memory for the spectra of one movie's frames; a larger movie computes each spectrum twice.
+#: Chosen: memory for the spectra of one movie's frames; for a larger movie each spectrum is computed twice.
 _SPECTRA_BYTES = 3 << 30
 
 
@@ -494,7 +494,8 @@ def _n_below(series: TiltSeries, n_expected: int) -> int:
     return int(np.clip(below, 0, n_missing))
 
 
-_USUAL_STEP_DEG = 3.0  # of tilt series: only a guess, where nothing but the first tilt is there
+#: Usual step of tilt series; a guess that is only used if the first tilt is the only one.
+_USUAL_STEP_DEG = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ __all__ = ["EstimateCtfParams", "estimate_ctf"]
 # A thickness is reported if it is known to a fifth, or to 300 angstrom, and its first node lies within the
 # visible rings of three tilts.
 THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO, MIN_NODES = 300.0, 0.2, 3
-# Rings fade towards their node: the visible ones end slightly before it.
+#: Chosen: frequency of the node over that of the last visible ring; rings fade towards their node.
 NODE_BEYOND_RINGS = 1.25
 # Rings of defocus D at frequency k come from points 2 lambda D k apart, for 8 angstrom 0.3 of D / 60.
 SMALLEST_TILE_ANGSTROM, TILE_PER_DEFOCUS = 700.0, 1 / 60

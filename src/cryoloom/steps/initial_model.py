@@ -91,9 +91,9 @@ _LEAST_PARTICLES = 8
 """Chosen: fewer give no two halves that mean anything."""
 _TOUCHING_DIAMETERS = 0.7
 """Particles nearer than this overlap in the mask and belong to one half."""
-# Of the particles that a map with imposed symmetry aligned: part of what other angles change that comes back.
+#: Chosen: likeness, after another pass without symmetry, of particles aligned by a map with imposed symmetry.
 _LEAST_LIKENESS_AGAIN = 0.3
-# Orientations that share a particle, on a map that tells orientations apart.
+#: Chosen: orientations that share a particle, up to which a map distinguishes orientations.
 _ONE_ORIENTATION = 3.0
 _FIRST_DIAMETERS = 0.2
 """Chosen: detail that tells orientations apart, in parts of the diameter."""

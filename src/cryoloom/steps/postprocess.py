@@ -49,7 +49,7 @@ __all__ = ["PostprocessParams", "postprocess"]
 
 Array = NDArray[np.float64]
 
-# Correlation of random phases at the resolution: above this, the curve is due to the mask.
+#: Chosen: correlation of random phases at the resolution; above it, the curve is due to the mask.
 _TIGHT_MASK = 0.1
 _LARGEST_B_ANGSTROM2 = 400.0
 """Chosen: larger ones amplify noise only."""

@@ -54,35 +54,35 @@ LEAST_BEADS_IN_A_TILT = 2  # where only its shift is unknown: the second confirm
 LEAST_COVERAGE = 0.7
 #: Chosen: below this fraction another method is tried as well; of 41 tilts two may lack points.
 WHOLE_COVERAGE = 0.95
-# Beads followed right are seen in 0.75 to 0.95 of the views that should show them; where half of a series
-# follows others than the other half, in 0.4 to 0.5, or no bead is in both halves.
+#: Correctly tracked beads are found in 0.75 to 0.95 of the tilts that should show them. If the halves of a
+#: series follow different beads, they are found in 0.4 to 0.5, or no bead is in both halves.
 LEAST_FOLLOWED = 0.6
 #: Beads seen on both sides of a place: a single one could be another bead of the same height.
 LEAST_IN_COMMON = 2
-# Of the agreement of features among interleaved views, that of views on both sides of a place: 0.61 where it
-# is least on EMPIAR-10499, 0.8 to 0.9 on simulated series, 0.2 to 0.4 where poses jump.
+#: Agreement of features between tilts on both sides of a place, over that between interleaved tilts. The
+#: lowest is 0.61 on EMPIAR-10499 and 0.8 to 0.9 on simulated series; at jumps of the poses it is 0.2 to 0.4.
 LEAST_CONTINUITY = 0.55
-# Particles mistaken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on noisy series. For any
-# kind of track: if both halves give the same poses, no other method would be better.
+#: Particles mistaken for beads fit to 0.6 pixel, true beads to 0.1, and to 0.4 on noisy series. For all kinds
+#: of tracks: if both halves give the same poses, no other method is better.
 SURE_RESIDUAL_PIXELS = 0.25
 SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5
 """Chosen between the two residuals above: tracks that doubt themselves must fit this well to be used at
 all."""
-# Height of the matched filter at gold: 15 on EMPIAR-10499, 26 on simulated series; at false beads 6.
-# There gold on both surfaces, which the ice moves apart, fits to 0.53 pixel.
+#: Height of the matched filter at gold: 15 on EMPIAR-10499, 26 on simulated series; at false beads 6. On
+#: EMPIAR-10499 gold on both surfaces, which move relative to each other, fits to 0.53 pixel.
 GOLD_SIGNIFICANCE, GOLD_RESIDUAL_PIXELS = 10.0, 0.8
 BEAD_RESIDUAL_DIAMETERS = 0.2
 """Chosen: beads overlap beyond it, so a larger residual means that neighbours are exchanged."""
-# Random maxima within a feature's search radius are 3 pixels off on average.
+#: Chosen: random maxima within a feature's search radius are 3 pixels off on average.
 FEATURE_RESIDUAL_PIXELS = 1.0
 MOST_SEARCHES = 3
 """For features, each about the axis of the one before; in tests the axis held to 0.1 degrees."""
-# Features found about an axis this far off left an error of up to 0.2 degrees, about a nearer one 0.06.
+#: Features found with an axis this far off left an error of up to 0.2 degrees, with a nearer one 0.06.
 FAR_OFF_AXIS_DEG = 0.25
 SAME_AXIS_DEG = 0.05  # below the 0.06 degrees by which features about a near axis are off
 MATCHING_REACH_ANGSTROM = 250.0  # chosen: twice the 120 A that the tests of coarse alignment allow
-MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
+MATCHING_PIXEL_ANGSTROM = 22.0  # chosen: an eighth as many voxels as with 11; later ones are finer
 # Error of the poses that is common to both halves of the tracks, from the truth of simulated series
 # (`benchmarks/alignment_accuracy.py`): beads and features are off by 1 A, patches by 3 to 9.
 SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}

@@ -34,7 +34,7 @@ HALF_HEIGHT_ANGSTROM = 2500.0  # chosen: of the grid; usual specimens are up to 
 #: Chosen: width of the grid over the zero tilt's field; at high tilt a wider range of the specimen is
 #: visible.
 WIDTH_FIELDS = 1.4
-# Noise has a mean of 0.4 and, over 40 views, a deviation of 0.1; particles reach 2.
+#: Noise has a mean of 0.4 and, over 40 views, a deviation of 0.1; particles reach 2.
 LEAST_MEAN_SIGNIFICANCE = 2.5
 SEEN_SIGNIFICANCE = 2.0  # chosen: of a bead in one view, what particles reach in the mean of all
 LEAST_SEEN = 0.6

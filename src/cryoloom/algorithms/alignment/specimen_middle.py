@@ -40,19 +40,20 @@ SPECIMEN_PIXEL_ANGSTROM = 15.0
 SEARCH_HEIGHT_ANGSTROM = 5000.0  # chosen: of the volume, ice of any usual thickness and its offset
 VOXEL_ANGSTROM = 20.0  # a sixth of the finest detail whose energy is compared (`slab.FINEST_ANGSTROM`)
 LARGEST_SIDE_VOXELS = 280  # chosen: a cube of float32 takes 88 MB
-# Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
+#: Gold has 9 and more (the scale ends at 15), dense particles at most 5.
 LEAST_BEAD_SIGNIFICANCE = 6.0
 BEAD_RADIUS_DIAMETERS = 1.1  # chosen: of the disc that is erased, the bead and its fringes
-# A single plane of gold is the surface of the slab of features if it is no further from it than this.
+#: Chosen: largest distance of a single plane of gold from the surface of the slab of features.
 NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART = 150.0, 0.35
 TWO_PLANES_ERROR_ANGSTROM = 20.0  # chosen: of the middle between two planes of gold, a fifth of a bead
 LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
 """Of features to noise, and of the middle, if gold gives the slopes and a surface."""
-# Two or three features may lie anywhere in ice several times as thick as what they span.
+#: Chosen: largest error over the thickness. Two or three features can be anywhere in ice that is several
+#: times as thick as their range.
 LARGEST_THICKNESS_ERROR_PART = 0.25
 PLACE_ERROR_ANGSTROM = 30.0
 """Two pixels of the images. Over the tangent of the tilts' half range it is the error of a depth."""
-# Fewer beads within the ice tell nothing of its thickness.
+#: Chosen: beads within the ice; fewer do not determine its thickness.
 LEAST_BEADS_WITHIN = 8
 
 

@@ -44,7 +44,7 @@ _N_ANGLES, _MOST_AXES = 11, 8
 """Angles about an axis, and axes, of the rotations compared with. Chosen: elevenths of a turn, which small
 groups do not have. The middle angle is the exception: a half turn, which even groups have, so their likeness
 comes out low by up to an eleventh."""
-# Of a map's power; a ball on a grid has less.
+#: Angular part of a map's power; that of a ball on a grid is lower.
 _LEAST_ANGULAR_PART = 1e-3
 # A map has a group if its rotations bring back this much of what other angles change, and no other placing of
 # the axes is near. Sixty noisy apoferritins had O to 0.2988 at 5.8 deviations; groups that maps did not have

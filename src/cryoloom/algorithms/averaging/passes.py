@@ -41,7 +41,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Gain = NDArray[np.float32]
 
-# Number of the best orientations of a search that a refinement starts from.
+#: Chosen: number of the best orientations of a search from which refinement starts; it bounds the time.
 _N_STARTS = 3
 _BATCH = 64
 """Particles at once. Chosen: bounds memory."""

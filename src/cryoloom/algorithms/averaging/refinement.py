@@ -48,9 +48,9 @@ Array = NDArray[np.float64]
 _JOINED_BELOW_ANGSTROM = 40.0
 """Halves share detail coarser than this, so that they do not drift apart in orientation (as RELION)."""
 _MAX_SEARCHES = 6  # chosen: of the orientations; it ends earlier where the resolution no longer improves
-# False picks that fit noise have a small part of a particle's density.
+#: Chosen: scale of a particle over the typical one; false picks have a small part of a particle's density.
 _LEAST_SCALE = 0.33
-# Number of orientations that share a posterior at which search is replaced by refinement.
+#: Chosen: number of orientations that share the posterior at which refinement replaces the search.
 _SETTLED = 3.0
 _SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
 """Finest detail of a search (`_search_band`), and detail that the first images have. Chosen: finer is left to

@@ -34,13 +34,13 @@ _LEAST_MULTIPLE = 0.05
 MULTIPLES = np.linspace(-2.0, 2.0, 41)
 """Chosen: of the predicted gradient, 1 for the one hand and -1 for the other. Twice as far shows whether the
 maximum lies beyond."""
-# Below this inclination to the beam the gradient is too small to be measured.
+#: Chosen: below this inclination to the beam the gradient is too small to be measured.
 MIN_STEEPNESS_DEG = 8.0
 VOTE_GAIN = 2.0  # nats by which a tilt must prefer one hand to vote: two standard deviations of a sign
-# Odds of e^20 for the whole series, and three votes for one against, at least five.
+#: Chosen: odds of e^20 for the whole series, and three votes for each vote against, at least five.
 CLEAR_SERIES_GAIN = 20.0
 MIN_VOTES, VOTES_FOR_ONE_AGAINST = 5, 3  # chosen: five tosses of a coin agree by chance in one of 16
-# The gradient found, as a multiple of the predicted one.
+#: Chosen: range of the measured gradient over the predicted one.
 TRUE_TO_GEOMETRY = (0.5, 1.5)
 
 

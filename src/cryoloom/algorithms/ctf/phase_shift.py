@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 COARSE_STEP_DEG = 15.0  # chosen: a twelfth of the range of the first search
-# The least tilted images determine the phase shift of the series at first.
+#: Chosen: number of the least tilted images that first determine the phase shift of the series.
 N_COARSE = 8
 # Prior: any level, a slow change with the charging of the plate, and a jitter of each tilt.
 ANY_LEVEL_DEG = 1000.0

@@ -66,10 +66,10 @@ from cryoloom.geometry.depth import opposite_hand
 
 __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
-# Modulation of the rings that is looked for first, before it is measured. Rings of less than half of it would
-# count against themselves, so weaker ones are looked for where none of the first are found.
+#: Chosen: modulation of the rings assumed in the search, before it is measured. Rings below half of it lower
+#: the likelihood, so weaker values are tried if no rings are found with the first.
 FIRST_STRENGTHS = (0.1, 0.05, 0.025)
-# No tilt is assumed to lie farther from its series.
+#: Chosen: largest distance of a tilt's defocus from that of its series.
 FARTHEST_ANGSTROM = 10000.0
 FEW_SEEN = 1 / 3
 """Part of the tilts whose own rings are seen, below which the series is fitted as a weak one."""

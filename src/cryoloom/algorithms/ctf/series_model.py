@@ -31,7 +31,7 @@ GRID_STEP_ANGSTROM = 100.0
 ASTIGMATISM_SD_ANGSTROM = 600.0  # chosen: of each component before the series tells its own
 # Rings are accepted at 4 standard deviations: half the square, in nats.
 CERTAIN_GAIN = 8.0
-# Modulations stay below 1, where the power would vanish.
+#: Chosen: largest modulation. At 1 the power is zero.
 STRONGEST_RINGS = 0.9
 # The dependence of the amplitude is relative to the middle of a typical series.
 MIDDLE_EXPOSURE, USUAL_EXPOSURES, MIDDLE_LENGTHENING = 20.0, 40.0, 1.3

@@ -25,13 +25,14 @@ from cryoloom.algorithms.images.single_thread_pool import of_each
 
 __all__ = ["RIDGE", "Evidence", "ExposureRings", "noise_of_series", "own_gain"]
 
-# Relative to the mean curvature: curves without information stay at their start.
+#: Chosen: relative to the mean curvature, so that curves without information stay at their start.
 RIDGE = 1e-6
-# Rings of one exposure over those that the series expects of it.
+#: Chosen: largest modulation of one tilt over the modulation expected from the series.
 MOST_STRENGTH = 3.0
 MEDIAN_OF_SQUARE = 0.455
 """Of a normal variable of variance 1."""
-# Defoci, over that found, at which there are no rings: their spread of strengths is that of noise.
+#: Chosen: defoci over the found one at which there are no rings; the spread of their strengths is that of
+#: noise.
 ELSEWHERE = np.concatenate([np.linspace(0.5, 0.85, 8), np.linspace(1.15, 2.0, 18)])
 # The same, nearer.
 NEAR_BY = np.concatenate([np.linspace(0.6, 0.86, 12), np.linspace(1.16, 1.67, 24)])

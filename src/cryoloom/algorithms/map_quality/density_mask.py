@@ -12,7 +12,7 @@ from cryoloom.algorithms.averaging.shell_correlation import soft_sphere
 
 __all__ = ["density_mask", "soft_edge"]
 
-# Parts smaller than this share of the largest are noise or neighbours.
+#: Chosen: parts smaller than this fraction of the largest one are noise or neighbours.
 _LEAST_PART = 0.1
 
 

@@ -40,7 +40,7 @@ _SURE_SIGMAS = 5.0
 
 Spectra = NDArray[np.complex64]
 _Floats = NDArray[np.floating[Any]]
-# Larger spectra are processed by all threads together; patches in parallel, one thread each.
+#: Chosen: larger spectra are processed by all threads together; patches in parallel, one thread each.
 _SHARED_FROM = 1 << 20
 
 

@@ -16,8 +16,8 @@ from scipy.optimize import minimize
 
 __all__ = ["ShiftMeasurement", "TrajectoryPrior", "learn_prior"]
 
-# Standard deviations before anything is learned, and how far (factor e^spread) learning may easily go from
-# them.
+#: Chosen: standard deviations before learning, and the factor (e^spread) by which learning changes them
+#: easily.
 _START_ANGSTROM = (6.0, 2.0, 0.4)
 _SPREAD = 1.5
 """Chosen: a factor of 4.5 to either side."""

@@ -37,12 +37,12 @@ Progress = Callable[[int, int], None]
 
 HIGHPASS_DIAMETERS = 1.5  # chosen: coarser detail than one and a half particles tells nothing of them
 _GOLD_PIXEL_ANGSTROM = 15.0  # chosen: in which gold of 10 nm has 6.7 pixels
-# Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
+#: Gold has 9 and more (the scale ends at 15), dense particles at most 5.
 _LEAST_GOLD_SIGNIFICANCE = 6.0
 _FINEST_VOXELS = 2.2
 """Finest detail of the search."""
 _FEWEST_VOXELS_ACROSS = 5  # chosen: fewer do not resolve a particle from its neighbour
-# Height of a shadow over the median of the known gold in its image.
+#: Chosen: height of a shadow over the median of the known gold in its image.
 _LEAST_OF_KNOWN = 0.5
 
 

@@ -27,7 +27,8 @@ _N_FOR_RATE = 8
 """Chosen: series whose ends tell the present rate."""
 _USUAL_DEVIATIONS = 4.5
 """Chosen: of normal values one in 150,000 lies outside."""
-_LEAST_PART = 0.02  # of the median: figures that hardly vary have no deviation to speak of
+#: Chosen: least deviation as a fraction of the median, for figures that hardly vary.
+_LEAST_PART = 0.02
 
 
 @dataclass(frozen=True, slots=True)

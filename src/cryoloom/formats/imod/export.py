@@ -20,7 +20,7 @@ from cryoloom.model import Pose, Stack, Tilt, TiltSeries, Tomogram
 
 __all__ = ["verify_imod", "write_imod"]
 
-# Without a tomogram to take it from: thicker than most lamellae and cells' edges.
+#: Chosen: thickness if there is no tomogram; thicker than most lamellae and edges of cells.
 _DEFAULT_THICKNESS_ANGSTROM = 3000.0
 
 

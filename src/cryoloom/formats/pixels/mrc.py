@@ -35,11 +35,11 @@ _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _HEADER_BYTES = 1024
 _SAMPLE_BYTES = 1 << 16
 """The header is that of MRC2014; the sample is what byte order and signs are checked with, chosen."""
-# What is processed at once stays in the processor's cache.
+#: Chosen: rows processed at once, which stay in the processor's cache.
 _CACHED_ROWS = 32
 _READ_BYTES = 1 << 19
 """Chosen: half a megabyte fits the second-level cache."""
-# Written before the disk is set to work: few requests, and little left for the flush at the end.
+#: Chosen: bytes between requests to the disk: few requests, and little left for the flush at the end.
 _WRITTEN_AT_ONCE_BYTES = 32 << 20
 _COPIED_AT_ONCE_BYTES = 8 << 20
 _BLOCK_BYTES = 512  # of `st_blocks`
