@@ -34,7 +34,7 @@ _BAND_DIAMETERS, _FINEST_ANGSTROM = 1.0 / 8.0, 15.0
 #: Chosen: correlation that the prior of these maps assumes in all shells; few particles give no curve.
 _ASSUMED_FSC = 0.5
 #: Chosen: particles lack the symmetry above this share and this number of standard errors. Particles without
-#: the symmetry refined as C6, D4 and O had shares of 0.93, 0.59 and 0.48 and 5 to 6 errors; those with C6, D4 or
+#: the symmetry refined as C6, D4 and O had shares of 0.93, 0.59 and 0.48, 5 to 6 errors; those with C6, D4 or
 #: O at most 0.05 (`benchmarks/stated_resolution.py`).
 _LEAST_SHARE, _LEAST_DEVIATIONS = 0.1, 4.0
 
