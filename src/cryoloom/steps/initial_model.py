@@ -211,7 +211,7 @@ def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
 
 @step(
     "initial_model",
-    version=4,
+    version=5,
     per="particle_set",
     needs=Particles,
     gives=Average,

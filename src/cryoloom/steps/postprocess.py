@@ -171,6 +171,7 @@ RECORDS = (
     per="average",
     needs=Average,
     gives=Average,
+    version=2,
     bytes_needed=lambda average, params: (300 << 20) + 160 * int(np.prod(average.map.shape)),
     outside=lambda name, params: file_digests([path for path in (params.mask, params.mtf) if path]),
     citations=(

@@ -52,7 +52,7 @@ class ReconstructParticleParams(AveragingParams):
 
 @step(
     "reconstruct_particle",
-    version=2,
+    version=3,
     per="particle_set",
     needs=Particles,
     gives=Average,

@@ -236,7 +236,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=2,
+    version=3,
     per="particle_set",
     needs=Particles,
     gives=Average,

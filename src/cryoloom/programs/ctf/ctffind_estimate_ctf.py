@@ -198,6 +198,7 @@ def _yes(value: bool) -> str:
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
+    version=2,
     bytes_needed=bytes_of_one_image,
     ignores_exclusions=True,
     methods="The CTF of every tilt was estimated with CTFFIND.",
