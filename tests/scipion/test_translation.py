@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cryoloom.errors import UserInputError
 from cryoloom.scipion.rules import RULES
 from cryoloom.scipion.template import read_scipion_workflow
 from cryoloom.scipion.translation import translate_scipion
@@ -352,3 +353,21 @@ def test_what_follows_an_unknown_protocol_is_named(tmp_path):
         "3 CistemProtTsCtffind: inputTiltSeries comes from 2 ProtOfTomorrow, which was not translated "
         "(inputTiltSeries from 2)",
     ]
+
+
+def test_text_in_place_of_a_number_is_listed(tmp_path):
+    made = translated(
+        tmp_path,
+        movies(),
+        (2, "ProtTsMotionCorr", {"inputTiltSeriesM": "1.out", "alignFrameN": "abc"}),
+        (3, "ProtExclViewFilter", {"inTsSet": "2.TiltSeries", "minTilt": "abc"}),
+    )
+    assert [step.step for step in made.steps][:2] == ["import_movies", "align_frames"]
+    left = [str(one) for one in made.left]
+    assert any("alignFrameN" in line for line in left), left
+    assert any("minTilt" in line for line in left), left
+
+
+def test_text_in_place_of_a_choice_between_steps_is_one_sentence(tmp_path):
+    with pytest.raises(UserInputError, match="2 ProtExclViewFilter has a value that cannot be read"):
+        translated(tmp_path, movies(), (2, "ProtExclViewFilter", {"inTsSet": "1.out", "minViews": "abc"}))

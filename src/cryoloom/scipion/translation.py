@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cryoloom.errors import UserInputError
 from cryoloom.scipion.rule import (
     MACHINE_PARAMETERS,
     SERIES,
@@ -136,6 +137,12 @@ class _Translator:
                 )
             except _NotPlacedError as error:
                 self._leave(protocol, str(error))
+            except (TypeError, ValueError) as error:
+                # What decides between steps is of another type than Scipion writes.
+                raise UserInputError(
+                    f"{protocol.title} has a value that cannot be read ({error}); export the workflow from "
+                    "Scipion again"
+                ) from error
         names = self._names()
         steps = tuple(
             TranslatedStep(
@@ -426,7 +433,7 @@ class _Translator:
             for ours, derived in piece.derives.items():
                 try:
                     value = derived(around)
-                except NotTranslatedError as error:
+                except (NotTranslatedError, TypeError, ValueError) as error:
                     self._left.append(NotTranslated(protocol.title, ours, None, str(error)))
                     continue
                 if value is not None:
@@ -477,8 +484,12 @@ class _Translator:
 
 
 def _converted(take: tuple[str, Convert], value: Any, around: Surroundings) -> tuple[str, Any]:
+    """Our parameter and its value. A value of another type than Scipion writes has no counterpart."""
     name, convert = take
-    return name, convert(value, around)
+    try:
+        return name, convert(value, around)
+    except (TypeError, ValueError) as error:
+        raise NotTranslatedError(f"the value cannot be read: {error}") from error
 
 
 def _is_quiet(rule: Rule, name: str, value: Any) -> bool:
