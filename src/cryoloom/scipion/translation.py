@@ -28,6 +28,10 @@ _ANYTHING = "object"
 """Kind of a step whose output has the type of its input."""
 
 
+class _UnreadableError(NotTranslatedError):
+    """A value of another type than Scipion writes: listed also where the parameter needs no counterpart."""
+
+
 @dataclass(frozen=True, slots=True)
 class NotTranslated:
     """A protocol, or one of its parameters, without a counterpart."""
@@ -397,15 +401,17 @@ class _Translator:
                 continue
             if name in rule.counts_if and not rule.counts_if[name](values):
                 continue
-            why = rule.why.get(name, "no counterpart")
+            why, is_quiet = rule.why.get(name, "no counterpart"), _is_quiet(rule, name, value)
             try:
                 if self._taken(name, value, pieces, around, found, source.made):
                     continue
                 if self._given_upstream(name, value, rule.upstream, around, source.made):
                     continue
+            except _UnreadableError as error:
+                why, is_quiet = str(error), False
             except NotTranslatedError as error:
                 why = rule.why.get(name, str(error))
-            if name in protocol.values and not _is_quiet(rule, name, value):
+            if name in protocol.values and not is_quiet:
                 self._left.append(NotTranslated(protocol.title, name, value, why))
         self._derive(protocol, pieces, around, found)
         return found
@@ -489,7 +495,7 @@ def _converted(take: tuple[str, Convert], value: Any, around: Surroundings) -> t
     try:
         return name, convert(value, around)
     except (TypeError, ValueError) as error:
-        raise NotTranslatedError(f"the value cannot be read: {error}") from error
+        raise _UnreadableError(f"the value cannot be read: {error}") from error
 
 
 def _is_quiet(rule: Rule, name: str, value: Any) -> bool:
