@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cryoloom.cli.main import app
-from cryoloom.contract import all_steps, planned
+from cryoloom.contract import all_steps
 from cryoloom.contract.discovery import step_summaries
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
@@ -195,12 +195,6 @@ def test_the_choices_of_a_parameter_are_listed_whole():
     assert "One of: auto, imod, aretomo, warp, relion5, cets." in result.output
 
 
-def test_a_planned_step_is_told_as_planned(fake_steps, monkeypatch):
-    polish = planned.PlannedStep("polish_images", "TiltSeries", "TiltSeries", "Polish the images.")
-    monkeypatch.setattr(planned, "PLANNED", (polish,))
-    with pytest.raises(
-        UserInputError, match="polish_images does not exist yet; it is planned: Polish the im"
-    ):
-        CliRunner().invoke(app, ["run", "polish_images", "--project", "p"], catch_exceptions=False)
+def test_an_unknown_step_is_told_with_the_nearest(fake_steps):
     with pytest.raises(UserInputError, match="there is no step 'smoth'; did you mean smooth"):
         CliRunner().invoke(app, ["run", "smoth", "--project", "p"], catch_exceptions=False)

@@ -18,7 +18,6 @@ from cryoloom.contract.discovery import (
     steps_taking,
 )
 from cryoloom.contract.figures import FigureRole
-from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import ByHand
 from cryoloom.errors import UserInputError
 
@@ -72,13 +71,6 @@ def test_an_unknown_step_is_refused_with_the_nearest_names():
     assert find_step("reconstruct") is all_steps()["reconstruct"]
     with pytest.raises(UserInputError, match=r"no step 'reconstuct'; did you mean reconstruct"):
         find_step("reconstuct")
-
-
-def test_a_planned_step_is_refused_as_planned(monkeypatch):
-    plan = PlannedStep("polish", "Particles", "Particles", "Correct the motion of every particle.")
-    monkeypatch.setattr("cryoloom.contract.planned.PLANNED", (plan,))
-    with pytest.raises(UserInputError, match="polish does not exist yet; it is planned: Correct the motion"):
-        find_step("polish")
 
 
 def test_what_users_draw_has_a_step_that_takes_it():

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from cryoloom.engine import reporting
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import report_path, write_project_report
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.store.database import Database
 from makers.fakes import fake_steps
 from makers.graphs import run
@@ -81,3 +83,25 @@ def test_several_programs_of_a_suite_are_named_once(project, monkeypatch):
         reporting, "find_step", lambda name: declared if name == "outside_draw" else found(name)
     )
     assert "outside_draw (IMOD)" in write_project_report(project).read_text(encoding="utf-8")
+
+
+def test_an_imported_tomogram_does_not_hide_the_tilts_of_its_series(tmp_path, rng):
+    stack, folder = tmp_path / "TS_01.mrc", tmp_path / "tomograms"
+    folder.mkdir()
+    write_mrc(stack, rng.normal(100, 5, (5, 32, 40)).astype(np.float32), 10.0)
+    stack.with_suffix(".rawtlt").write_text("-20\n-10\n0\n10\n20\n")
+    write_mrc(
+        folder / "rec_TS_01.mrc", rng.normal(0, 1, (16, 32, 40)).astype(np.float32), 10.0, kind="volume"
+    )
+    project = Project.create(tmp_path / "project")
+    project.run("import_tilt_series", stack=stack, dose_per_tilt_per_angstrom2=3.0)
+    project.run("import_tomograms", directory=folder)
+    html = write_project_report(project).read_text(encoding="utf-8")
+    assert "5 tilts" in html
+    assert "rec_TS_01.mrc" in html
+    alone = Project.create(tmp_path / "alone")
+    summary = alone.run("import_tomograms", directory=folder)
+    assert summary.n_done == 1
+    assert "rec_TS_01.mrc" in write_project_report(alone).read_text(encoding="utf-8")
+    failed = alone.run("pick_blobs", input="import_tomograms", diameter_angstrom=100.0).failed
+    assert "imported without tilt images; connect assign_series" in failed[0].error["message"]

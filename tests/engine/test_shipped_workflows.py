@@ -10,7 +10,6 @@ import yaml
 
 import cryoloom.contract.discovery as discovery
 from cryoloom.contract import Outputs, all_steps
-from cryoloom.contract.discovery import planned_step
 from cryoloom.engine.graph.workflow import Workflow, link_of, load_workflow, shipped_workflows
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
@@ -27,20 +26,12 @@ FROM_MOVIES = [name for name in shipped_workflows() if name not in ("tomogram_fr
 
 
 @pytest.mark.parametrize("name", shipped_workflows())
-def test_it_loads_and_every_step_exists_or_is_planned(name):
+def test_it_loads_and_makes_a_tomogram(name):
     workflow = load_workflow(name)
     assert workflow.name == name
     assert workflow.description
-    assert {node.name for node in workflow.missing} == {
-        node.name for node in workflow.steps if node.step not in all_steps()
-    }
-    assert all(planned_step(node.step) for node in workflow.missing)
-    assert all(not node.parameters for node in workflow.missing), "nobody knows their parameters yet"
-    runnable = workflow.runnable()
-    assert not runnable.missing
-    assert runnable.steps[0].input is None
-    assert any(all_steps()[node.step].gives is Tomogram for node in runnable.steps)
-    assert len(runnable.notes) == len(workflow.steps) - len(runnable.steps)
+    assert workflow.steps[0].input is None
+    assert any(all_steps()[node.step].gives is Tomogram for node in workflow.steps)
 
 
 @pytest.mark.parametrize("name", shipped_workflows())
@@ -159,19 +150,18 @@ def n_items(workflow):
 
 @pytest.mark.usefixtures("fast_steps")
 @pytest.mark.parametrize("name", shipped_workflows())
-def test_its_existing_part_runs_with_every_link(tmp_path, name):
+def test_it_runs_with_every_link(tmp_path, name):
     workflow = load_workflow(name)
-    runnable = workflow.runnable()
     project = Project.create(tmp_path / "project")
     summary = project.run_workflow(workflow)
     assert [(item.name, item.error) for item in summary.failed] == []
-    assert summary.n_done == sum(n_items(runnable).values())
+    assert summary.n_done == sum(n_items(workflow).values())
     runs = {run.node: run for run in project.database.runs()}
-    for node in runnable.steps:
+    for node in workflow.steps:
         fed_by = {runs[link_of(source).node].id for source in node.feeds.values()}
         assert set(runs[node.name].input_run_ids) == fed_by
     exported = {node.name: dict(node.feeds) for node in project.workflow().steps}
-    assert exported == {node.name: node.feeds for node in runnable.steps}
+    assert exported == {node.name: node.feeds for node in workflow.steps}
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +196,7 @@ def coarse(workflow):
     changes = {}
     for node in workflow.steps:
         values = COARSE.get(node.name, COARSE.get(node.step, {}))
-        known = {} if node.is_missing else all_steps()[node.step].params.model_fields
+        known = all_steps()[node.step].params.model_fields
         changes[node.name] = {name: value for name, value in values.items() if name in known}
     return changes
 
@@ -222,7 +212,7 @@ WITHOUT_PICKS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FROM_MOVIES)
-def test_its_existing_part_makes_tomograms_of_movies(raw, tmp_path, name):
+def test_it_makes_tomograms_of_movies(raw, tmp_path, name):
     workflow = load_workflow(name)
     project = Project.create(tmp_path / "project")
     summary = project.process(raw, workflow=name, parameters=coarse(workflow))
@@ -233,7 +223,7 @@ def test_its_existing_part_makes_tomograms_of_movies(raw, tmp_path, name):
         finals = [project.value(item) for item in made if item.state == "done"]
     else:
         assert [(item.name, item.error) for item in summary.failed] == []
-        assert summary.n_done == len(workflow.runnable().steps)
+        assert summary.n_done == len(workflow.steps)
         finals = [project.value(item) for item in final_items(project.database)]
     assert [type(value) for value in finals] == [Tomogram]
     middle = finals[0].volume[finals[0].volume.shape[0] // 2]

@@ -15,12 +15,6 @@ def test_what_a_step_takes_by_its_roles():
     assert further_roles("reconstruct") == ()
 
 
-def test_planned_steps_have_kinds_too():
-    assert given_kinds("import_tomograms")[""] == "Tomogram"
-    assert needed_kind("import_tomograms", "input") is None
-    assert further_roles("import_tomograms") == ()
-
-
 def test_the_output_of_the_needed_kind():
     assert given_kinds("initial_model") == {"": "Average", "particles": "Particles"}
     assert output_of("initial_model", "Average") == ""

@@ -282,9 +282,12 @@ def test_a_selection_of_tilts_is_the_filter_of_views(tmp_path):
     assert {name: back[-1][name] for name in shifts} == shifts
 
 
-def test_a_planned_step_is_listed():
-    steps = [{"step": "import_tomograms"}, {"step": "denoise"}, {"step": "deconvolve"}]
-    exported = scipion_of(Workflow.model_validate({"name": "planned", "steps": steps}))
-    assert [one["object.className"] for one in exported.protocols] == ["ProtWarpDeconvTomo"]
-    assert "import_tomograms: the step import_tomograms does not exist yet" in exported.left
-    assert any("connect inputTomograms of ProtWarpDeconvTomo" in line for line in exported.left)
+def test_imported_tomograms():
+    given = {"directory": "/data", "files": "*_rec.mrc", "voxel_size_angstrom": 9.1, "mirrored_z": True}
+    steps = [{"step": "import_tomograms", "parameters": given}, {"step": "deconvolve"}]
+    exported = scipion_of(Workflow.model_validate({"name": "tomograms", "steps": steps}))
+    first, second = exported.protocols
+    assert first["object.className"] == "ProtImportTomograms"
+    assert (first["filesPath"], first["filesPattern"], first["samplingRate"]) == ("/data", "*_rec.mrc", 9.1)
+    assert second["inputTomograms"] == f"{first['object.id']}.Tomograms"
+    assert any("mirrored_z" in line for line in exported.left)

@@ -63,13 +63,12 @@ def test_of_values_that_do_not_go_together_one_is_listed(tmp_path):
     assert "got frames 5 to 3" in imported.left[0].why
 
 
-def test_the_part_that_exists_can_be_planned(template):
-    runnable = import_scipion(template("STA_HIV")).workflow.runnable()
-    steps = [node.step for node in runnable.steps]
+def test_the_whole_template_becomes_steps(template):
+    steps = [node.step for node in import_scipion(template("STA_HIV")).workflow.steps]
     assert steps[:3] == ["import_movies", "align_frames", "erase_xrays"]
     assert "assign_poses" in steps
     assert "reconstruct" in steps
-    assert any("pick_by_hand is left out" in note for note in runnable.notes) or "pick_by_hand" in steps
+    assert "pick_by_hand" in steps
 
 
 STREAMING = """Streaming, as Scipion's templates of 2026 do it.
@@ -133,7 +132,7 @@ def test_imported_tomograms_and_binned_ones(tmp_path):
     path = tmp_path / "tomograms.json"
     path.write_text(
         """[{"object.className": "ProtImportTomograms", "object.id": "1", "filesPath": "/data",
-             "samplingRate": 9.1},
+             "filesPattern": "{TS}_rec.mrc", "samplingRate": 9.1, "voltage": 200.0},
             {"object.className": "ProtImodTomoNormalization", "object.id": "2", "inputSetOfTomograms": "1.T",
              "binning": 2.0},
             {"object.className": "EmanProtTomoBoxing", "object.id": "3", "inputTomograms": "2.T",
@@ -141,6 +140,9 @@ def test_imported_tomograms_and_binned_ones(tmp_path):
     )
     imported = import_scipion(path)
     assert [node.step for node in imported.workflow.steps] == ["import_tomograms", "pick_by_hand"]
+    assert imported.workflow.node("import_tomograms").parameters == {
+        "directory": "/data", "files": "*_rec.mrc", "voxel_size_angstrom": 9.1, "voltage_kv": 200.0,
+    }  # fmt: skip
     assert imported.workflow.node("pick_by_hand").input == "import_tomograms"
     assert [(one.parameter, one.why) for one in imported.left] == [
         ("binning", "volumes are binned where they are made: set binning of reconstruct")

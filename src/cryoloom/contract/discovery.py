@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from cryoloom.contract import planned
 from cryoloom.contract.figures import FigureRole
-from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import ByHand, Step
 from cryoloom.contract.syntax_trees import syntax_tree
 from cryoloom.errors import UserInputError
@@ -26,7 +24,6 @@ __all__ = [
     "figure_meaning",
     "figure_names",
     "find_step",
-    "planned_step",
     "program_steps",
     "read_sources",
     "record_names",
@@ -223,15 +220,6 @@ def find_step(name: str) -> Step:
     """Look a step up by name; raises UserInputError that names the nearest ones."""
     steps = all_steps()
     if name not in steps:
-        if (plan := planned_step(name)) is not None:
-            raise UserInputError(f"the step {name} does not exist yet; it is planned: {plan.summary}")
         near = difflib.get_close_matches(name, steps, n=3) or list(steps)
         raise UserInputError(f"there is no step {name!r}; did you mean {', '.join(near)}?")
     return steps[name]
-
-
-def planned_step(name: str) -> PlannedStep | None:
-    """The plan of a step that does not exist yet, or None."""
-    if name in all_steps():
-        return None
-    return next((plan for plan in planned.PLANNED if plan.name == name), None)

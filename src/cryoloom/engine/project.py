@@ -249,7 +249,7 @@ class Project:
         planned = plan.with_parameters(parameters or {})
         changes = changes_of_series(planned, of_series or {})
         with coordinator_lock(self.folder):
-            return plan_nodes(self.folder, self.database, planned.runnable(), changes)
+            return plan_nodes(self.folder, self.database, planned, changes)
 
     def workflow_for(
         self,
@@ -310,7 +310,7 @@ class Project:
                 self.disk_policy(),
                 with_own_parameters=not by_hand,
             )
-            return scheduler.run(workflow.runnable())
+            return scheduler.run(workflow)
         finally:
             workers.close()
 

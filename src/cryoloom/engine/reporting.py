@@ -157,7 +157,8 @@ def _series_report(project: Project, name: str, made: list[tuple[RunRecord, Item
             continue
         value: object = project.value(item)
         if isinstance(value, Tomogram):
-            tomogram, series = value, value.series
+            # One that was imported knows no tilts: what is known of them stays.
+            tomogram, series = value, value.series if value.series.tilts else series or value.series
         elif isinstance(value, Particles):
             particles[run.node] = value
         elif isinstance(value, Average):

@@ -105,19 +105,26 @@ class TiltSeries:
         """Dose-weighted pixels if there are any, else unweighted ones; never CTF-corrected."""
         found = self.weighted or self.stack
         if found is None:
-            raise DataUnfitError(
-                "the series has no images yet; run align_frames or import_tilt_series first", series=self.name
-            )
+            raise self._without_images()
         return found
 
     @property
     def unweighted_stack(self) -> Stack:
         """Pixels before dose weighting."""
         if self.stack is None:
-            raise DataUnfitError(
-                "the series has no images yet; run align_frames or import_tilt_series first", series=self.name
-            )
+            raise self._without_images()
         return self.stack
+
+    def _without_images(self) -> DataUnfitError:
+        if not self.tilts:
+            return DataUnfitError(
+                "the tomogram was imported without tilt images; connect assign_series with the aligned "
+                "series of its name, or use a step that needs the volume alone",
+                series=self.name,
+            )
+        return DataUnfitError(
+            "the series has no images yet; run align_frames or import_tilt_series first", series=self.name
+        )
 
     @property
     def included(self) -> tuple[Tilt, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cryoloom.contract import find_step
-from cryoloom.contract.discovery import planned_step
 from cryoloom.contract.step import kind_of
 
 __all__ = ["further_roles", "given_kinds", "needed_kind", "output_of"]
@@ -11,9 +10,6 @@ __all__ = ["further_roles", "given_kinds", "needed_kind", "output_of"]
 
 def needed_kind(step: str, role: str) -> str | None:
     """Type of a step's input; None if the step has no such input or is not known."""
-    planned = planned_step(step)
-    if planned is not None:
-        return planned.needs if role == "input" else None
     known = find_step(step)
     kind = known.needs if role == "input" else known.also_needs.get(role)
     return None if kind is None else kind_of(kind).__name__
@@ -21,14 +17,11 @@ def needed_kind(step: str, role: str) -> str | None:
 
 def further_roles(step: str) -> tuple[str, ...]:
     """Roles of the further inputs that a step needs."""
-    return () if planned_step(step) is not None else tuple(find_step(step).also_needs)
+    return tuple(find_step(step).also_needs)
 
 
 def given_kinds(step: str) -> dict[str, str]:
     """Types of a step's outputs, by name; the main output is ""."""
-    planned = planned_step(step)
-    if planned is not None:
-        return {"": planned.gives}
     known = find_step(step)
     return {"": known.gives.__name__} | {name: kind.__name__ for name, kind in known.also_gives.items()}
 

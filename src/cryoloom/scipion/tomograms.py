@@ -406,13 +406,30 @@ _CLIPPED = Rule(
     ),
 )
 
+
+def _tomogram_files(value: Any, around: Surroundings) -> str:
+    """Names of files from a pattern in which {TS} is the name of the series."""
+    return str(value).rsplit("/", 1)[-1].replace("{TS}", "*")
+
+
 TOMOGRAM_RULES: dict[str, Rule] = {
     "EmanProtTomoClip": _CLIPPED,
     "ProtImportTomograms": Rule(
-        pieces=(Piece("import_tomograms", p(filesPath="directory", samplingRate="voxel_size_angstrom")),),
+        pieces=(
+            Piece(
+                "import_tomograms",
+                p(
+                    filesPath="directory",
+                    filesPattern=("files", _tomogram_files),
+                    samplingRate="voxel_size_angstrom",
+                    voltage="voltage_kv",
+                    sphericalAberration="spherical_aberration_mm",
+                    amplitudeContrast="amplitude_contrast",
+                ),
+            ),
+        ),
         quiet={
             "importFrom": 0,
-            "filesPattern": None,
             "importAcquisitionFrom": None,
             "acquisitionData": None,
             "acquisitionAngleMax": None,
@@ -424,16 +441,10 @@ TOMOGRAM_RULES: dict[str, Rule] = {
             "x": None,
             "y": None,
             "z": None,
-            "voltage": 300.0,
-            "sphericalAberration": 2.7,
-            "amplitudeContrast": 0.1,
         },
         why={
             "exclusionWords": "name the tomograms to take instead",
-            **dict.fromkeys(
-                ["voltage", "sphericalAberration", "amplitudeContrast", "tiltAxisAngle"],
-                "tomograms are taken without their tilt series",
-            ),
+            "tiltAxisAngle": "tomograms are taken without their tilt series",
         },
     ),
     "ProtImodTomoNormalization": _BINNED_TOMOGRAMS,

@@ -95,6 +95,7 @@ _POSTPROCESS = _Target("ProtRelionPostProcess", "postProcessVolume", "average", 
 _TARGETS: Mapping[str, _Target] = {
     "import_movies": _Target("ProtImportTsMovies", "outputTiltSeriesM", "movies", takes=()),
     "import_tilt_series": _Target("ProtImportTs", "outputTiltSeries", takes=()),
+    "import_tomograms": _Target("ProtImportTomograms", "Tomograms", "tomograms", takes=()),
     "align_frames": _MOTIONCOR,
     "erase_xrays": _Target("ProtImodXraysEraser", "TiltSeries"),
     "bin_series": _Target("ProtImodTsNormalization", "TiltSeries"),
@@ -258,9 +259,6 @@ class _Exporter:
 
     def _pass_by(self, node: Node, at: dict[Kind, str]) -> None:
         """Skip a node without a protocol: the next nodes take its input, except picks, which are missing."""
-        if node.is_missing:
-            self.left.append(f"{node.name}: the step {node.step} does not exist yet")
-            return
         self.left.append(f"{node.name}: {_PART_OF_OTHERS.get(node.step, 'no protocol does its work')}")
         for role, kinds in _TAKEN_OVER.items():
             if role in node.links:

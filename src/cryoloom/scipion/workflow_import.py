@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from cryoloom.contract import find_step
-from cryoloom.contract.discovery import planned_step
 from cryoloom.contract.step import StepParams
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.errors import UserInputError
@@ -74,18 +73,17 @@ def _node(step: TranslatedStep, steps: Mapping[str, TranslatedStep], left: list[
     }
     if _same_folder(parameters.get("frames_directory"), parameters.get("directory")):
         del parameters["frames_directory"]  # movies beside their mdocs, even if the raw data are elsewhere
-    if planned_step(step.step) is None:
-        parameters = _allowed(replace(step, parameters=parameters), left)
-        wanted = set(find_step(step.step).also_needs)
-        reference = step.feeds.get(_REFERENCE)
-        if reference is not None and _REFERENCE not in wanted:
-            # For an initial model made from the same picks: its particles have it as their reference.
-            given = output_of(steps[reference].step, needed_kind(step.step, "input"))
-            if given and _picks_of(reference, steps) == _picks_of(step.name, steps):
-                links["input"] = reference + given
-                del links[_REFERENCE]
-        for role in [role for role in links if role != "input" and role not in wanted]:
-            left.append(NotTranslated(step.comment, role, links.pop(role), f"{step.step} has no such input"))
+    parameters = _allowed(replace(step, parameters=parameters), left)
+    wanted = set(find_step(step.step).also_needs)
+    reference = step.feeds.get(_REFERENCE)
+    if reference is not None and _REFERENCE not in wanted:
+        # For an initial model made from the same picks: its particles have it as their reference.
+        given = output_of(steps[reference].step, needed_kind(step.step, "input"))
+        if given and _picks_of(reference, steps) == _picks_of(step.name, steps):
+            links["input"] = reference + given
+            del links[_REFERENCE]
+    for role in [role for role in links if role != "input" and role not in wanted]:
+        left.append(NotTranslated(step.comment, role, links.pop(role), f"{step.step} has no such input"))
     return Node(
         name=step.name,
         step=step.step,

@@ -1,10 +1,10 @@
 """Find membranes without a network: linked sheets of density, with outward normals where they close.
 
 The images are whitened, multiplied by their CTF at every voxel's depth and back-projected, as in
-`pick_by_template`. A short sheet is compared with that volume in all directions of half a sphere; crests of
-the best response are linked to membranes. A membrane that an ellipsoid fits on most sides is a vesicle, with
-outward normals. Caps with normals near the beam are not visible (missing wedge); the surface fitted by
-`pick_on_surfaces` closes them.
+`pick_by_template`; an imported tomogram, which has none, is whitened itself. A short sheet is compared with
+that volume in all directions of half a sphere; crests of the best response are linked to membranes. A
+membrane that an ellipsoid fits on most sides is a vesicle, with outward normals. Caps with normals near the
+beam are not visible (missing wedge); the surface fitted by `pick_on_surfaces` closes them.
 
 The result is points on the membranes with their normals, numbered by membrane, as from `pick_by_hand`:
 `pick_on_surfaces` fits and samples them, and `select_by_distance` measures distances to them.
@@ -84,18 +84,18 @@ class SegmentMembranesParams(StepParams):
 )
 def segment_membranes(tomogram: Tomogram, params: SegmentMembranesParams, context: StepContext) -> Particles:
     """Find membranes as sheets of density and give points on them, with normals."""
-    matched, voxel = ridge_volume(
+    searched = ridge_volume(
         tomogram, params.voxel_size_angstrom, fill_beads=params.fill_beads, context=context
     )
-    total = len(matched.filters) + 2
+    voxel, total = searched.voxel_size_angstrom, searched.n_parts + 2
     across = max(0.5 * params.thickness_angstrom / voxel, 0.8)
     response = ridge_response(
-        matched.volume.cpu(), "sheet", across, params.patch_angstrom / voxel, _DIRECTIONS
+        searched.volume.cpu(), "sheet", across, params.patch_angstrom / voxel, _DIRECTIONS
     )
     context.progress(total - 1, total)
     points = ridge_points(response, "sheet", params.least_score)
     points = strongest_across(points, _RIM_ANGSTROM / voxel, _RIM_FRACTION)
-    positions = position_from_index(points.index_zyx, tuple(matched.volume.shape), voxel)
+    positions = position_from_index(points.index_zyx, tuple(searched.volume.shape), voxel)
     found = membranes_of(
         points,
         positions,

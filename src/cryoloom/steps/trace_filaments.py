@@ -1,10 +1,10 @@
 """Trace filaments without a network, and place particles along them with direction and twist.
 
 The images are whitened, multiplied by their CTF at every voxel's depth and back-projected, as in
-`pick_by_template`. A short rod is compared with that volume in all directions of half a sphere. Points on the
-crest of the best response are linked where they continue each other, also across gaps, and a smooth curve is
-fitted to each chain. Particles are placed along it at the rise, each rotated by the twist relative to the
-last one.
+`pick_by_template`; an imported tomogram, which has none, is whitened itself. A short rod is compared with
+that volume in all directions of half a sphere. Points on the crest of the best response are linked where they
+continue each other, also across gaps, and a smooth curve is fitted to each chain. Particles are placed along
+it at the rise, each rotated by the twist relative to the last one.
 
 A rod does not show the direction of a filament: all particles of one filament point the same way, which may
 be the wrong one. The axis is stored as their prior, with the number of the filament and the distance along
@@ -101,19 +101,19 @@ class TraceFilamentsParams(StepParams):
 )
 def trace_filaments(tomogram: Tomogram, params: TraceFilamentsParams, context: StepContext) -> Particles:
     """Trace filaments as rods of density and give particles along them, with their axis as a prior."""
-    matched, voxel = ridge_volume(
+    searched = ridge_volume(
         tomogram, params.voxel_size_angstrom, fill_beads=params.fill_beads, context=context
     )
-    total = len(matched.filters) + 2
+    voxel, total = searched.voxel_size_angstrom, searched.n_parts + 2
     across = max(_SD_OF_DIAMETER * params.diameter_angstrom / voxel, 0.8)
     response = ridge_response(
-        matched.volume.cpu(), "rod", across, params.segment_angstrom / voxel, _DIRECTIONS
+        searched.volume.cpu(), "rod", across, params.segment_angstrom / voxel, _DIRECTIONS
     )
     context.progress(total - 1, total)
     points = ridge_points(response, "rod", params.least_score)
     found = trace_rods(
         points,
-        position_from_index(points.index_zyx, tuple(matched.volume.shape), voxel),
+        position_from_index(points.index_zyx, tuple(searched.volume.shape), voxel),
         voxel,
         diameter_angstrom=params.diameter_angstrom,
         sure_score=params.sure_score,

@@ -92,8 +92,7 @@ def _picture(workflow: Workflow) -> dict[str, Any]:
     places = laid_out(feeds)
     return {
         "nodes": [
-            {"name": node.name, "missing": node.is_missing, "x": places[i].x, "y": places[i].y}
-            for i, node in enumerate(workflow.steps)
+            {"name": node.name, "x": places[i].x, "y": places[i].y} for i, node in enumerate(workflow.steps)
         ],
         "edges": [[source, i] for i, sources in feeds.items() for source in sources],
     }
@@ -108,7 +107,6 @@ def _translated(text: str) -> dict[str, Any]:
     return {
         "yaml": imported.to_yaml(),
         "left": [str(one) for one in imported.left],
-        "missing": [node.name for node in imported.workflow.missing],
         **_picture(imported.workflow),
     }
 

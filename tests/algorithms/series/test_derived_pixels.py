@@ -9,7 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from cryoloom.algorithms.series.derived_pixels import (
     Difference,
     DoseWeighted,
+    MeanOfHalves,
     Replaced,
+    Turned,
     files_of,
     reading_bytes,
     reopened,
@@ -59,6 +61,10 @@ def made_of(images):
             DoseWeighted(Replaced(images, ArrayTable(MOVES)), DOSES, "mean", 300.0, 2.0),
             np.stack([weighted(replaced(images), i) for i in range(3)]),
         ),
+        (MeanOfHalves(images, half), np.float32(0.5) * (images + half)),
+        (Turned(images.transpose(1, 0, 2), sections_along_y=True, mirrored_z=False), images),
+        (Turned(images[::-1], sections_along_y=False, mirrored_z=True), images),
+        (Turned(images[::-1].transpose(1, 0, 2), sections_along_y=True, mirrored_z=True), images),
     ]
 
 

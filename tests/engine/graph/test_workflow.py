@@ -8,8 +8,6 @@ import zlib
 import numpy as np
 import pytest
 
-from cryoloom.contract import planned
-from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
@@ -121,36 +119,6 @@ def test_another_choice_redoes_only_the_choice(project):
 def test_a_wrong_link_is_one_sentence(steps, sentence):
     with pytest.raises(UserInputError, match=sentence):
         Workflow.model_validate({"name": "wrong", "steps": steps})
-
-
-def test_what_does_not_exist_yet_is_left_out_and_said(project, monkeypatch):
-    plan = planned.PlannedStep("polish_images", "TiltSeries", "TiltSeries", "Polish images.")
-    monkeypatch.setattr(planned, "PLANNED", (plan,))
-    told = []
-
-    class Ear(NullListener):
-        def planned(self, workflow):
-            told.extend(workflow.notes)
-
-    workflow = Workflow.model_validate(
-        {
-            "name": "planned",
-            "steps": [
-                {"step": "find_series"},
-                {"step": "draw"},
-                {"step": "polish_images", "parameters": {"anything": 1}},
-                {"step": "smooth"},
-            ],
-        }
-    )
-    assert [node.name for node in workflow.missing] == ["polish_images"]
-    summary = project.run_workflow(workflow, listener=Ear())
-    assert summary.n_done == 9
-    assert told == [
-        "polish_images is left out: the step polish_images does not exist yet; "
-        "what follows works on draw instead"
-    ]
-    assert project.last_workflow() == workflow  # resume does it once it is there
 
 
 def test_tables_of_version_3_are_brought_up_to_date(tmp_path):

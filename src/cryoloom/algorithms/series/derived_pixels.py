@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -26,7 +27,9 @@ __all__ = [
     "DERIVED",
     "Difference",
     "DoseWeighted",
+    "MeanOfHalves",
     "Replaced",
+    "Turned",
     "centre_of",
     "files_of",
     "is_half_precision",
@@ -157,7 +160,62 @@ class Replaced(_Derived):
         return values
 
 
-DERIVED: tuple[type[_Derived], ...] = (Difference, DoseWeighted, Replaced)
+@dataclass(frozen=True)
+class MeanOfHalves(_Derived):
+    """The mean of two halves of a volume, where a program wrote these alone."""
+
+    made_from = ("even", "odd")
+    even: Pixels
+    odd: Pixels
+
+    def __getitem__(self, index: Index, /) -> Image:
+        return np.float32(0.5) * (self.even[index] + self.odd[index])
+
+
+@dataclass(frozen=True)
+class Turned(_Derived):
+    """A volume ``(z, y, x)`` whose file has its axes in another order, or runs down along z."""
+
+    made_from = ("stored",)
+    stored: Pixels
+    sections_along_y: bool
+    """Whether the file is ``(y, z, x)``, as IMOD's tilt writes it."""
+    mirrored_z: bool
+    """Whether z of the file runs against z of the volume."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(z, y, x)``."""
+        first, second, n_x = self.stored.shape
+        return (second, first, n_x) if self.sections_along_y else (first, second, n_x)
+
+    def __getitem__(self, index: Index, /) -> Image:
+        parts = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in parts:
+            before = parts.index(Ellipsis)
+            missing = (slice(None),) * (3 - (len(parts) - 1))
+            parts = parts[:before] + missing + parts[before + 1 :]
+        z, y, x = parts + (slice(None),) * (3 - len(parts))
+        n_z = self.shape[0]
+        if self.mirrored_z:
+            z = _mirrored(z, n_z)
+        if not self.sections_along_y:
+            return np.ascontiguousarray(self.stored[z, y, x])
+        found = self.stored[y, z, x]
+        keeps_both = isinstance(y, slice) and isinstance(z, slice)
+        return np.ascontiguousarray(found.swapaxes(0, 1) if keeps_both else found)
+
+
+def _mirrored(index: int | slice | EllipsisType, n: int) -> int | slice:
+    """Where the entries of an axis of length ``n`` are if it is read from its end."""
+    if isinstance(index, slice):
+        places = range(n)[index]
+        first, last, step = n - 1 - places.start, n - 1 - places.stop, -places.step
+        return slice(first, last if last >= 0 else None, step) if len(places) else slice(0, 0)
+    return n - 1 - range(n)[cast(int, index)]
+
+
+DERIVED: tuple[type[_Derived], ...] = (Difference, DoseWeighted, Replaced, MeanOfHalves, Turned)
 """All there are: what a project may hold."""
 
 
@@ -276,5 +334,5 @@ def reading_bytes(pixels: Pixels) -> int:
     if not isinstance(pixels, _Derived):
         return 0
     image = 4 * int(np.prod(pixels.shape[1:]))
-    own = 0 if isinstance(pixels, Difference) else (_CACHED_SECTIONS + 2) * image
+    own = 0 if isinstance(pixels, Difference | MeanOfHalves | Turned) else (_CACHED_SECTIONS + 2) * image
     return own + sum(reading_bytes(source) for source in pixels.sources)

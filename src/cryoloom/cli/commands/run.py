@@ -30,7 +30,7 @@ class StepGroup(LazyGroup):
         return typer.main.get_command(command_of(find_step(name)))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; for an unknown step, suggest similar names or say that it is planned."""
+        """Find the command; for an unknown step, suggest similar names."""
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             find_step(args[0])
         return super().resolve_command(ctx, args)

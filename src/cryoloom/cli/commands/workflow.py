@@ -43,21 +43,12 @@ def workflow_show(
     for node in workflow.steps:
         source = ", ".join(node.feeds.values()) or "raw data"
         console.print(f"\n[bold]{node.name}[/] ({node.step}) <- {source}  {node.comment}", highlight=False)
-        if node.is_missing:
-            console.print("  [yellow]missing: this step does not exist yet[/]")
-            for parameter, value in node.parameters.items():
-                console.print(f"  * {parameter} = {value!r}", highlight=False)
-            continue
         for parameter, value in validated_params(node).model_dump(mode="json").items():
             mark = "*" if parameter in node.parameters else " "
             console.print(f"  {mark} {parameter} = {value!r}", highlight=False)
         if node.programs:
             chain = " and ".join(work.step for work in node.programs)
             console.print(f"  --with programs: {chain}", highlight=False)
-    if workflow.missing:
-        console.print("\n[bold]Left out until it exists[/]")
-        for note in workflow.runnable().notes:
-            console.print(f"  {note}", highlight=False, soft_wrap=True)
 
 
 def workflow_export(
@@ -103,17 +94,12 @@ def workflow_import(
     if json:
         left = [dataclasses.asdict(one) for one in imported.left]
         steps = imported.workflow.model_dump(mode="json")["steps"]
-        print(as_json({"steps": steps, "missing": [n.name for n in imported.workflow.missing], "left": left}))  # noqa: T201
+        print(as_json({"steps": steps, "left": left}))  # noqa: T201
         return
     if to is None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
         return
-    missing = [node.name for node in imported.workflow.missing]
     console.print(f"{len(imported.workflow.steps)} steps in {to}", highlight=False)
-    if missing:
-        console.print(
-            f"of steps that do not exist yet: {', '.join(missing)}", highlight=False, soft_wrap=True
-        )
     for one in imported.left:
         console.print(f"not translated: {one}", highlight=False, markup=False, soft_wrap=True)
 

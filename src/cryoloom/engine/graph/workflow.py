@@ -14,7 +14,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cryoloom.contract import StepParams, find_step
-from cryoloom.contract.discovery import planned_step
 from cryoloom.contract.step import kind_of
 from cryoloom.engine.graph.validation import validated
 from cryoloom.errors import UserInputError
@@ -77,11 +76,6 @@ class Node(BaseModel):
         """Id of the existing run this node takes its items from, if it does."""
         return run_id_of(self.input)
 
-    @property
-    def is_missing(self) -> bool:
-        """Whether the step is planned and does not exist yet."""
-        return planned_step(self.step) is not None
-
     @model_validator(mode="before")
     @classmethod
     def _as_written(cls, data: Any) -> Any:
@@ -132,7 +126,7 @@ class Workflow(BaseModel):
     description: str = ""
     steps: tuple[Node, ...]
     notes: tuple[str, ...] = Field((), exclude=True)
-    """What `runnable` left out, one sentence each."""
+    """What a translation left out, one sentence each."""
 
     @model_validator(mode="before")
     @classmethod
@@ -160,7 +154,7 @@ class Workflow(BaseModel):
                     f"step {node.name} needs {_needs(node.step) or 'no input'}, got {node.input!r}"
                 )
             wanted = _further_needs(node)
-            if not node.is_missing and set(wanted) != set(node.links):
+            if set(wanted) != set(node.links):
                 raise UserInputError(
                     f"step {node.name} needs {', '.join(wanted) or 'no further inputs'}, "
                     f"got {', '.join(node.links) or 'none'}"
@@ -188,50 +182,8 @@ class Workflow(BaseModel):
             if given[node.name][""] == _ANYTHING and node.input is not None:
                 fed_by = link_of(node.input)
                 given[node.name][""] = given.get(fed_by.node, {}).get(fed_by.output, _ANYTHING)
-            if not node.is_missing:
-                validated_params(node)
+            validated_params(node)
         return self
-
-    @property
-    def missing(self) -> tuple[Node, ...]:
-        """Nodes whose step does not exist yet."""
-        return tuple(node for node in self.steps if node.is_missing)
-
-    def runnable(self) -> Workflow:
-        """The part of the workflow whose steps exist; its ``notes`` say what is left out and why.
-
-        If a missing step would only have improved an item, the workflow continues without it; otherwise
-        everything that needs it is left out. Raises UserInputError if nothing is left.
-        """
-        instead: dict[str, str | None] = {}
-        kept: list[Node] = []
-        notes: list[str] = []
-        for node in self.steps:
-            sources = {role: instead.get(link_of(s).node, s) for role, s in node.feeds.items()}
-            lost = [node.feeds[role] for role, source in sources.items() if source is None]
-            planned = planned_step(node.step)
-            if lost:
-                instead[node.name] = None
-                notes.append(f"{node.name} is left out: it needs {' and '.join(lost)}")
-            elif planned is not None and planned.can_be_skipped:
-                instead[node.name] = sources[INPUT]
-                notes.append(
-                    f"{node.name} is left out: the step {node.step} does not exist yet; "
-                    f"what follows works on {sources[INPUT]} instead"
-                )
-            elif planned is not None:
-                instead[node.name] = None
-                notes.append(f"{node.name} is left out: the step {node.step} does not exist yet")
-            else:
-                links = {role: source for role, source in sources.items() if role != INPUT}
-                kept.append(node.model_copy(update={"input": sources.get(INPUT), "links": links}))
-        if not kept:
-            raise UserInputError(f"no step of the workflow {self.name} exists yet: {'; '.join(notes)}")
-        if not notes:
-            return self
-        return Workflow(
-            name=self.name, description=self.description, steps=tuple(kept), notes=(*self.notes, *notes)
-        )
 
     def node(self, name: str) -> Node:
         """Look a node up by name; raises UserInputError that names the nearest ones."""
@@ -272,12 +224,12 @@ class Workflow(BaseModel):
 def _as_asked(entries: list[Any]) -> list[Any]:
     """Nodes with the parameters that steps after them ask for (`Step.asks`), where they have no other."""
     steps = [entry.get("step") if isinstance(entry, Mapping) else entry.step for entry in entries]
-    if not any(planned_step(str(step)) is None and find_step(str(step)).asks for step in steps):
+    if not any(find_step(str(step)).asks for step in steps):
         return entries
     by_name = {node.name: node for node in map(Node.model_validate, entries)}
     for name in list(by_name)[::-1]:
         node = by_name[name]
-        for parameter, value in ({} if node.is_missing else find_step(node.step).asks).items():
+        for parameter, value in find_step(node.step).asks.items():
             above = by_name.get(link_of(node.input or "").node)
             while above is not None and not _knows(above, parameter):
                 above = by_name.get(link_of(above.input or "").node)
@@ -289,7 +241,7 @@ def _as_asked(entries: list[Any]) -> list[Any]:
 
 def _knows(node: Node, parameter: str) -> bool:
     """Whether a node's step has a parameter."""
-    return not node.is_missing and parameter in find_step(node.step).params.model_fields
+    return parameter in find_step(node.step).params.model_fields
 
 
 def _as_written(node: dict[str, Any]) -> dict[str, Any]:
@@ -306,26 +258,18 @@ _ANYTHING = "object"
 
 def _needs(step_name: str) -> str | None:
     """Name of the type a step works on; None for a source."""
-    planned = planned_step(step_name)
-    if planned is not None:
-        return planned.needs
     needs = find_step(step_name).needs
     return None if needs is None else needs.__name__
 
 
 def _gives(step_name: str) -> dict[str, str]:
     """Names of the types a step gives, by output; the main one is ""."""
-    planned = planned_step(step_name)
-    if planned is not None:
-        return {"": planned.gives}
     step = find_step(step_name)
     return {"": step.gives.__name__} | {role: kind.__name__ for role, kind in step.also_gives.items()}
 
 
 def _further_needs(node: Node) -> dict[str, str]:
-    """Roles and types of a step's further inputs; a planned one takes what it is given."""
-    if node.is_missing:
-        return {}
+    """Roles and types of a step's further inputs."""
     return {role: kind_of(wanted).__name__ for role, wanted in find_step(node.step).also_needs.items()}
 
 

@@ -12,7 +12,7 @@ let yaml = "";
 let isData = false;
 let asked = 0;
 
-/** A workflow as a small picture: a box for each step, with another colour if the step does not exist. */
+/** A workflow as a small picture: a box for each step. */
 function picture({ nodes, edges }) {
   const svg = document.createElementNS(NS, "svg");
   const [width, height] = [Math.max(...nodes.map((one) => one.x)) + CARD_WIDTH, Math.max(...nodes.map((one) => one.y)) + CARD_HEIGHT];
@@ -27,7 +27,7 @@ function picture({ nodes, edges }) {
     const [a, b] = [nodes[from], nodes[to]];
     add("line", { x1: a.x + CARD_WIDTH, y1: a.y + CARD_HEIGHT / 2, x2: b.x, y2: b.y + CARD_HEIGHT / 2, stroke: "#7d8792", "stroke-width": 5 });
   }
-  for (const one of nodes) add("rect", { x: one.x, y: one.y, width: CARD_WIDTH, height: CARD_HEIGHT, rx: 14, fill: one.missing ? "none" : "#2c5f7c", stroke: one.missing ? "#e69f00" : "#56b4e9", "stroke-width": 5 });
+  for (const one of nodes) add("rect", { x: one.x, y: one.y, width: CARD_WIDTH, height: CARD_HEIGHT, rx: 14, fill: "#2c5f7c", stroke: "#56b4e9", "stroke-width": 5 });
   return svg;
 }
 
@@ -115,8 +115,7 @@ async function translate(file) {
   if (!found) return;
   const name = file.name.replace(/\.\w+$/, "");
   cards = [{ name, description: `from Scipion: ${found.nodes.length} steps, ${found.left.length} things not translated`, ...found }, ...cards.filter((one) => one.name !== name)];
-  byId("left").replaceChildren(found.missing.length ? make("p", { class: "problem" }, `Steps that do not exist yet and are left out: ${found.missing.join(", ")}`) : "",
-    make("details", { open: found.left.length > 0 }, make("summary", {}, `Not translated: ${found.left.length}`), make("ul", {}, ...found.left.map((text) => make("li", {}, text)))));
+  byId("left").replaceChildren(make("details", { open: found.left.length > 0 }, make("summary", {}, `Not translated: ${found.left.length}`), make("ul", {}, ...found.left.map((text) => make("li", {}, text)))));
   choose(name);
 }
 

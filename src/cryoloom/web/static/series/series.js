@@ -68,8 +68,9 @@ function take(next, asked) {
   document.getElementById("previous").disabled = !facts.previous;
   document.getElementById("next").disabled = !facts.next;
   const failure = document.getElementById("failure");
-  failure.hidden = !facts.failure;
-  failure.textContent = facts.failure ? `${facts.failure[0]} failed: ${facts.failure[1]}` : "";
+  const imported = rows.length === 0 && facts.has_tomogram ? "This tomogram was imported without tilt images; it is shown under Tomograms." : "";
+  failure.textContent = facts.failure ? `${facts.failure[0]} failed: ${facts.failure[1]}` : imported;
+  failure.hidden = !failure.textContent;
   const which = document.getElementById("which");
   const title = which.selectedOptions[0]?.textContent;
   which.replaceChildren(...facts.images.map((image, i) => make("option", { value: String(i), selected: image.title === title }, image.title)));
