@@ -10,7 +10,8 @@ than the truth has:
   usual treatment) and with neighbours aligned on purpose;
 - apoferritin, and lumps with C6 and D4;
 - nulls: hexamers whose neighbours decide; lumps without symmetry refined as C6, D4 and O from their
-  symmetrised map; smooth shells as O and as C1; ice picked at random.
+  symmetrised map; smooth shells as O and as C1; smooth layers on spheres, picked and refined as hexamers
+  with C6 and C1; ice picked at random.
 
     python benchmarks/stated_resolution.py 4v1w.cif hiv_ca_sp1.cif --cases hexamers_random null_lumps_D4
 """
@@ -121,6 +122,26 @@ def on_spheres(model: ParticleModel, azimuths: str, seed: int) -> Scene:
     )  # fmt: skip
 
 
+def smooth_layers(model: ParticleModel, seed: int) -> Scene:
+    """Two spheres of smooth layers with the mass of their hexamers; picks where hexamers would be."""
+    rng = np.random.default_rng(seed)
+    places, rotations = hexamer_poses(SHELL_RADII, "random")
+    points = np.concatenate([even_directions(20000) * (SHELL_RADII + away) for away in (-28.0, 0.0, 14.0)])
+    weight = float(model.weights.sum()) * len(places) / len(points)
+    layers = ParticleModel("layers", points.astype(np.float32), np.full(len(points), weight, np.float32))
+    turns = Rotation.random(2, rng).as_matrix()
+    centres = np.array([[-245.0, -240.0, 0.0], [250.0, 245.0, 0.0]])
+    made = make_scene(
+        layers, 0, rng, positions=centres, rotations=turns, shape_yx=(360, 360), pixel=4.5,
+        tilts_deg=TILTS_DEG, dose=8.0, thickness=900.0, box_px=120,
+    )  # fmt: skip
+    return Scene(
+        made.series,
+        np.concatenate([c + places @ t.T for c, t in zip(centres, turns, strict=True)]),
+        np.concatenate([t @ rotations for t in turns]),
+    )
+
+
 def empty(seed: int, n: int = 40) -> Scene:
     """Ice, and places and orientations at random."""
     rng = np.random.default_rng(seed)
@@ -166,11 +187,18 @@ def cases(options: argparse.Namespace) -> dict[str, Callable[[], Case]]:
         "lumps_C6": lambda: alone(lumps("C6", 4), "C6", 130.0),
         "lumps_D4": lambda: alone(lumps("D4", 4), "D4", 130.0),
         "lumps_C1": lambda: alone(plain, "C1", 130.0),
+        "hexamers_random_as_C1": lambda: replace(hexamers("random", {}), symmetry="C1"),
+        "apoferritin_as_C1": lambda: alone(model_from_file(options.apoferritin, PHASE_RAD), "C1", 125.0),
         "null_shell_C1": lambda: wrong(smooth_shell(), plain, "C1"),
         "null_shell_O": lambda: wrong(smooth_shell(), model_from_file(options.apoferritin, PHASE_RAD), "O"),
         "null_ice_C1": lambda: Case(empty(seed), plain, None, "C1", 130.0, usual),
         "null_ice_D4": lambda: Case(empty(seed), lumps("D4", 4), None, "D4", 130.0, usual),
     }
+    for group in ("C1", "C6"):
+        found[f"null_layers_{group}"] = lambda group=group: Case(
+            smooth_layers(hexamer(options.hexamer), seed), hexamer(options.hexamer), None, group, 120.0,
+            on_surface, directions=True,
+        )  # fmt: skip
     for group in ("C6", "D4", "O"):
         found[f"null_lumps_{group}"] = lambda group=group: wrong(plain, symmetrised(plain, group), group)
     return found
@@ -242,7 +270,14 @@ def report(name: str, case: Case, seed: int) -> None:
     stated = average.resolution_angstrom
     figures = ", ".join(
         f"{key} {context.figures[key]:.2f}"
-        for key in ("pose_evidence", "null_evidence", "asymmetry", "split_angle_deg", "angle_sd_deg")
+        for key in (
+            "pose_evidence",
+            "null_evidence",
+            "asymmetry",
+            "pose_support",
+            "split_angle_deg",
+            "angle_sd_deg",
+        )
         if key in context.figures
     )
     halves = first_fall(curves["corrected"], 0.143, box)

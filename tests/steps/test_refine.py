@@ -15,6 +15,7 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
 from cryoloom.procedures.particle_passes import joined_particles
+from cryoloom.procedures.pose_support import PoseSupport
 from cryoloom.procedures.relaxed_symmetry import Asymmetry
 from cryoloom.steps.refine import (
     RefineParams,
@@ -22,6 +23,7 @@ from cryoloom.steps.refine import (
     _warn_of_split,
     _without_asymmetry,
     _without_neighbours,
+    _without_support,
     refine,
 )
 from makers.context import MemoryContext
@@ -216,6 +218,27 @@ def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found
     plain = _without_asymmetry(refined, SimpleNamespace(), "C1", 130.0, context)
     assert plain is refined
     assert "asymmetry" in context.reasons_not_measurable
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (PoseSupport(0.9, 20.0), ""),
+        (PoseSupport(0.05, 0.4), "do not determine their orientations"),
+        (None, "too few particles"),
+    ],
+)
+def test_poses_that_separate_tilts_do_not_support_have_no_resolution(monkeypatch, found, said):
+    monkeypatch.setattr("cryoloom.steps.refine.pose_support", lambda *_, **__: found)
+    refined = Refined(*[None] * 4, Verdict({}, 12.4, ""), ())
+    context = MemoryContext()
+    rows = ParticleRows.of("TS_1", np.zeros((4, 3)))
+    judged = _without_support(refined, SimpleNamespace(rows=rows), "C1", 130.0, context)
+    assert (judged.verdict.resolution_angstrom is None) == bool(said)
+    assert said in judged.verdict.note
+    assert context.figures.get("pose_support") == (found and found.share)
+    nothing = replace(refined, verdict=Verdict({}, None, "no"))
+    assert _without_support(nothing, SimpleNamespace(rows=rows), "C1", 130.0, context) is nothing
 
 
 @pytest.mark.parametrize(

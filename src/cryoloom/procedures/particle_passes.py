@@ -39,6 +39,7 @@ from cryoloom.algorithms.averaging.passes import (
 from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.reconstruction import Insertion
 from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
+from cryoloom.algorithms.averaging.split_search import split_search_pass
 from cryoloom.algorithms.initial_model.own_axes import class_sums, own_axes
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError, TransientError
@@ -433,6 +434,25 @@ class SeriesWorker:
             terms[mine] = arrays["terms"]
         return terms
 
+    def split_search(
+        self,
+        references: tuple[torch.Tensor, torch.Tensor],
+        plain: tuple[torch.Tensor, torch.Tensor],
+        grid: SearchGrid | DirectedGrid,
+        band_angstrom: float,
+        rng: np.random.Generator,
+    ) -> Array:
+        """Gains of all particles and of their twins, as `split_search.split_search_pass`."""
+        gains = np.zeros((self.rows.n, 3))
+        shared = {"plain_first": plain[0].numpy(), "plain_second": plain[1].numpy()}
+        order = PassOrder("insert", references, band_angstrom, 0.0, grid)
+        made = zip(self._parts("split_search", order, shared), self._members, strict=True)
+        used = [(part, mine) for part, mine in made if (self.half[mine] > 0).any()]
+        parts = [part | {"seed": int(rng.integers(2**31))} for part, _ in used]
+        for (_, mine), arrays in zip(used, self.context.imap(run_part, parts), strict=True):
+            gains[mine] = arrays["gains"]
+        return gains
+
     def own_axes(self, group: str, band_angstrom: float) -> Array:
         """Place every particle by its own axes; how far each lies above other placings, ``(n,)``."""
         significance = np.full(self.rows.n, np.nan)
@@ -551,10 +571,13 @@ class SeriesWorker:
             raise DataUnfitError("there is no series with particles to average")
         return total
 
-    def _parts(self, kind: str, order: PassOrder) -> list[dict[str, Any]]:
+    def _parts(
+        self, kind: str, order: PassOrder, more: Mapping[str, NDArray[Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Parts of a pass by series; what they share, with more arrays by name, is in files."""
         self._n_orders += 1
         shared = self.context.scratch() / f"order_{self._n_orders:03d}"
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = dict(more or {})
         if order.references is not None:
             arrays["first"], arrays["second"] = (half.numpy() for half in order.references)
         if isinstance(order.grid, SearchGrid):
@@ -668,6 +691,21 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
         grid = DirectedGrid(**part["directed"])
     else:
         grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
+    if part["kind"] == "split_search":
+        first, second = (
+            cube_of_map(torch.tensor(shared[name]), highest) for name in ("plain_first", "plain_second")
+        )
+        gains = split_search_pass(
+            images,
+            (cubes[0], cubes[1]),
+            (first, second),
+            poses,
+            grid,
+            n_used,
+            np.random.default_rng(part["seed"]),
+            gain=gain,
+        )
+        return {"gains": gains}
     then_refine = part["kind"] == "search_refine"
     return _arrays(
         search_pass(images, cubes, poses, grid, n_used, insert_to, gain=gain, then_refine=then_refine)

@@ -22,6 +22,10 @@ Therefore particles are aligned and evaluated within 1.45 times the distance of 
 switched off, the azimuths are compared with those found with the first map within this cell; without
 agreement no resolution is reported.
 
+Smooth shells and layers fit any reference in any orientation. If this also moves them, the halves agree to
+fine detail. Therefore even tilts of some particles search all orientations once more at the end, and odd
+tilts are compared with what they find. Without a gain, no resolution is reported.
+
 The standard deviations of each pose follow from the curvature of its likelihood.
 """
 
@@ -87,6 +91,7 @@ from cryoloom.procedures.particle_passes import (
     tell_of_symmetry,
     warn_of_unknown_hands,
 )
+from cryoloom.procedures.pose_support import LEAST_SUPPORT, pose_support
 from cryoloom.procedures.relaxed_symmetry import asymmetry
 
 __all__ = ["RefineParams", "refine"]
@@ -198,6 +203,15 @@ FIGURES = (
         good="below 0.1",
     ),
     Figure(
+        "pose_support",
+        "",
+        "Support of orientations by separate tilts",
+        "What left-out tilts gain at the orientations that the other tilts find among all, over what they "
+        "would gain if every particle were like the average. Smooth shells and layers gain nothing; then no "
+        "resolution is given.",
+        good="near 1",
+    ),
+    Figure(
         "left_out_percent",
         "percent",
         "Particles left out",
@@ -236,7 +250,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=3,
+    version=4,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -305,6 +319,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     }
     refined = _without_asymmetry(refined, worker, group, diameter, context)
     refined = _without_neighbours(refined, worker, reference, voxel, diameter, group, context)
+    refined = _without_support(refined, worker, group, diameter, context)
     average = stored_average(refined, group, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
     tell_of_symmetry(refined, group, context)
@@ -525,6 +540,33 @@ def _without_neighbours(
         f"expected at least {LEAST_AZIMUTH_AGREEMENT}: neighbours decided them, and halves agree on the "
         "neighbours. Refine again with exclude_neighbours=True, or from a map with more detail"
     )
+    return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
+
+
+def _without_support(
+    refined: Refined, worker: SeriesWorker, group: str, diameter: float, context: StepContext
+) -> Refined:
+    """No resolution where tilts left out do not bear out the orientations that the others find."""
+    if refined.verdict.resolution_angstrom is None:
+        context.figure("pose_support", None, reason="there is no resolution to judge")
+        return refined
+    about_axis = has_directions(worker.rows)
+    found = pose_support(worker, refined, group, diameter, context.rng, about_axis=about_axis)
+    context.figure("pose_support", None if found is None else found.share, reason="too few particles")
+    if found is not None and found.is_seen:
+        return refined
+    stated = f"the halves agree to {refined.verdict.resolution_angstrom:.1f} A, but "
+    if found is None:
+        note = f"{stated}there are too few particles to test whether they determine their poses"
+    else:
+        note = (
+            f"{stated}the particles do not determine their {'azimuths' if about_axis else 'orientations'}: "
+            "where one half of the tilts finds them, the other half gains "
+            f"{found.share:.2f} of what particles like the average would gain (expected at least "
+            f"{LEAST_SUPPORT}), {found.deviations:.1f} standard errors. Both halves agree with the first map "
+            "that they began with, as smooth shells and layers do. Begin with another first map, or give the "
+            "symmetry if they have one"
+        )
     return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 
 

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from cryoloom.algorithms.averaging.pose_search import (
     direction_prior,
     frames_of,
+    marginal_likelihoods,
     search_poses,
     shift_grid,
     shift_phases,
@@ -58,6 +59,9 @@ def test_posterior_is_that_of_a_plain_loop(step_angstrom, temperature, cube, rng
     )
 
     marginal, highest = brute_force(images, cube, rotations, shifts, n_used, temperature, log_prior)
+    if temperature == 1.0:
+        scored = marginal_likelihoods(images, cube, rotations, shifts, n_used)
+        np.testing.assert_allclose(scored + log_prior, marginal, rtol=1e-4, atol=2e-2)
     weight = np.exp(marginal - marginal.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
     best = weight.argmax(axis=1)

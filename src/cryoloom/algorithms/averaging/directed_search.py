@@ -46,6 +46,11 @@ class DirectedGrid:
     phase: float = 0.0
     """Part of a step, below 1, by which the azimuths are moved, so that every pass has another grid."""
 
+    @property
+    def n_azimuths(self) -> int:
+        """Azimuths of the grid: rotations come in groups of so many about one axis."""
+        return max(1, round(self.azimuth_range_deg / self.azimuth_step_deg))
+
     def parts(self, directions: Array) -> Iterator[tuple[NDArray[np.int64], Array, Array]]:
         """Particles of like directions ``(n, 3)``, and the rotations and shifts to search for them."""
         turns, shifts = self._turns(), self._shifts()
@@ -60,7 +65,7 @@ class DirectedGrid:
         x, y = (values.ravel() for values in np.meshgrid(axis, axis, indexing="ij"))
         inside = np.hypot(x, y) <= self.cone_reach_deg + 1e-6
         tilts = rotation_from_vector(np.deg2rad(np.column_stack([x, y, np.zeros(len(x))])[inside]))
-        count = max(1, round(self.azimuth_range_deg / self.azimuth_step_deg))
+        count = self.n_azimuths
         azimuths = self.azimuth_range_deg / count * (np.arange(count) + self.phase)
         return (tilts[:, None] @ rotation_z(azimuths)[None]).reshape(-1, 3, 3)
 

@@ -35,6 +35,7 @@ __all__ = [
     "insert_pass",
     "refine_pass",
     "search_pass",
+    "searched_together",
     "split_tilt_pass",
 ]
 
@@ -104,7 +105,7 @@ def search_pass(
     best resulting pose.
     """
     result = _empty(images, poses, insert_to)
-    for half, mine, local in _searched_together(poses, grid):
+    for half, mine, local in searched_together(poses, grid):
         part = images.take(mine)
         prior, centres = poses.prior.take(mine), poses.shifts_xyz_angstrom[mine]
         if isinstance(grid, DirectedGrid) and grid.about_picks:
@@ -155,7 +156,7 @@ def search_pass(
     return result
 
 
-def _searched_together(
+def searched_together(
     poses: Poses, grid: SearchGrid | DirectedGrid
 ) -> Iterator[tuple[int, NDArray[np.int64], SearchGrid]]:
     """Number of the half from 0, particles of it that have a grid in common, and this grid."""

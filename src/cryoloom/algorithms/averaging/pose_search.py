@@ -24,7 +24,15 @@ from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.shift_basis import ShiftBasis, shift_basis
 from cryoloom.kernels.slices.fourier_slices import take_slices
 
-__all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid", "shift_phases"]
+__all__ = [
+    "Posterior",
+    "direction_prior",
+    "frames_of",
+    "marginal_likelihoods",
+    "search_poses",
+    "shift_grid",
+    "shift_phases",
+]
 
 _ORIENTATIONS_AT_ONCE, _VALUES_AT_ONCE = 512, 1 << 24
 """Chosen: bounds the memory of scores; the values are complex numbers."""
@@ -123,6 +131,27 @@ def search_poses(
             exact = search.scores(slice(i, i + 1), slices, power, search.exact_basis)
             found.put(([i], chosen), exact)
     return _posterior(found, log_prior, n_modes, temperature)
+
+
+def marginal_likelihoods(
+    images: ParticleImages,
+    cube: torch.Tensor,
+    rotations: NDArray[np.float64],
+    shifts_xyz_angstrom: NDArray[np.float64],
+    n_used: int,
+    *,
+    centres_xyz_angstrom: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
+    """Log of the likelihood summed over the shifts, ``(particle, rotation)``; arguments as `search_poses`."""
+    search = _Search.of(images, shifts_xyz_angstrom, n_used, 1.0, None, centres_xyz_angstrom)
+    found, basis = _Scores.empty(images.n, len(rotations)), search.exact_basis
+    for r in range(0, len(rotations), _ORIENTATIONS_AT_ONCE):
+        some = slice(r, min(r + _ORIENTATIONS_AT_ONCE, len(rotations)))
+        slices = _slices(images, cube, rotations[some], n_used)
+        power = search.weights @ _squared(slices).T
+        for part in search.parts(len(basis.spectra)):
+            found.put((part, some), search.scores(part, slices, power[part], basis))
+    return found.marginal
 
 
 def _slices(
