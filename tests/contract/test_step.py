@@ -7,7 +7,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from cryoloom.contract import Figure, Outputs, Record, StepParams, step
-from cryoloom.contract.step import CitedFor, Gathered, Shared, kind_of
+from cryoloom.contract.citations import CitedFor
+from cryoloom.contract.step import Gathered, Shared, kind_of
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, Microscope, Tilt, TiltSeries, Tomogram
 

@@ -56,11 +56,20 @@ def posed_blobs():
     return series.with_tilts(poses)
 
 
+def halved_blobs():
+    """With images of even and odd frames."""
+    series = posed_blobs()
+    noise = np.random.default_rng(4).normal(0, 1, series.stack.images.shape).astype(np.float32)
+    images = np.asarray(series.stack.images)
+    stack = replace(series.stack, even=images / 2 + noise, odd=images / 2 - noise)
+    return replace(series, stack=stack)
+
+
 def after(series, n_taken):
     """The series as it is after so many tilts, without poses; its file has places for all."""
     there = {t.section for t in series.tilts if t.acquisition_index < n_taken}
     keys = tuple(f"image {i}" if i in there else "" for i in range(len(series.tilts)))
-    stack = Stack(Counted(series.stack.images), series.stack.pixel_size_angstrom, image_keys=keys)
+    stack = replace(series.stack.of_each(Counted), image_keys=keys)
     tilts = tuple(replace(t, pose=None) for t in series.tilts if t.section in there)
     return replace(series, tilts=tilts, stack=stack)
 
@@ -76,17 +85,20 @@ def result_of(step, series, params, context):
     return value, context.figures, context.records, {role: np.array(a) for role, a in context.pixels.items()}
 
 
+WITH_BINNING = {"binning": 2, "thickness_angstrom": 400.0}
 CASES = {
     "select_tilts": (blobs, {}),
     "estimate_ctf": (films, {"high_resolution_angstrom": 6.0, "max_defocus_angstrom": 45000.0}),
     "align_series": (blobs, {"method": "beads", "cross_validate": False}),
-    "reconstruct": (posed_blobs, {"binning": 2, "thickness_angstrom": 400.0}),
+    "reconstruct": (posed_blobs, WITH_BINNING),
+    "reconstruct with halves": (halved_blobs, WITH_BINNING),
 }
 
 
-@pytest.mark.parametrize("step", CASES)
-def test_what_was_prepared_gives_the_result_of_a_batch_run(step):
-    make, given = CASES[step]
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_prepared_gives_the_result_of_a_batch_run(case):
+    make, given = CASES[case]
+    step = case.split()[0]
     made, declared = make(), find_step(step)
     params, n_tilts = declared.params(**given), len(made.tilts)
     torch.set_num_threads(2)
@@ -103,5 +115,6 @@ def test_what_was_prepared_gives_the_result_of_a_batch_run(step):
     assert live[3].keys() == batch[3].keys()
     for role, pixels in batch[3].items():
         np.testing.assert_array_equal(live[3][role], pixels)
-    assert series.stack.images.read == set()  # no image was needed again
+    for pixels in (series.stack.images, series.stack.even, series.stack.odd):
+        assert pixels is None or pixels.read == set()  # no image was needed again
     assert len(context.kept) == n_kept  # and nothing is kept of a complete series

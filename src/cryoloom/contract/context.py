@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from cryoloom.contract.program import Call
-from cryoloom.model import Movie, MovieFrames, PixelSink, Table
 
-__all__ = ["JsonValue", "KeyedPixels", "PartFunction", "ProgramOutput", "StepContext"]
+if TYPE_CHECKING:  # commands that only read declarations do not wait for NumPy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cryoloom.model import KeyedPixels, Movie, MovieFrames, PixelSink, Table
+
+__all__ = ["JsonValue", "PartFunction", "ProgramOutput", "StepContext"]
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
-PartFunction = Callable[[Any, Any], Mapping[str, NDArray[Any]]]
+PartFunction = Callable[[Any, Any], "Mapping[str, NDArray[Any]]"]
 """Work on one part: ``function(part, context)`` returns arrays by name."""
 
 
@@ -25,19 +27,6 @@ class ProgramOutput:
     """What an outside program printed: both streams in order, at most the last 200 kB."""
 
     text: str
-
-
-class KeyedPixels(PixelSink, Protocol):
-    """A stack being made, whose sections are kept by keys while the item still grows."""
-
-    def holds(self, section: int) -> bool:
-        """Whether a section is there already, under the key that was given for it."""
-
-    def place(self, section: int) -> int:
-        """Where a section is in the file: while the item grows, there are places for tilts to come."""
-
-    def keep(self, section: int, key: str) -> None:
-        """A section is written. While the item grows, it is kept under this key from now on."""
 
 
 class StepContext(Protocol):

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from cryoloom.contract.figures import FigureRole
-from cryoloom.contract.step import ByHand, Step
 from cryoloom.contract.syntax_trees import syntax_tree
 from cryoloom.errors import UserInputError
+
+if TYPE_CHECKING:
+    from cryoloom.contract.step import ByHand, Step
 
 __all__ = [
     "all_steps",
@@ -47,6 +50,8 @@ _READING = threading.Lock()
 @functools.cache
 def all_steps() -> MappingProxyType[str, Step]:
     """Every step by name, in alphabetical order."""
+    from cryoloom.contract.step import Step  # loads NumPy, which reading sources does not need
+
     found: dict[str, Step] = {}
     for name in _FOLDERS:
         folder = importlib.import_module(name)  # by name: the contract is a layer below the steps

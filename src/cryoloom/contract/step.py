@@ -6,18 +6,18 @@ Command-line options, reference page, JSON schema, cache key and provenance are 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from cryoloom.contract.citations import CitedFor, references_of
 from cryoloom.contract.context import JsonValue, PartFunction, ProgramOutput, StepContext
 from cryoloom.contract.figures import Figure, Record, check_declared
 from cryoloom.contract.program import Call, Program
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import UserInputError
-from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 
 __all__ = [
     "PROGRAMS_RECORD",
@@ -88,26 +88,6 @@ class Gathered:
 
 
 FurtherInput = type | Shared | Gathered
-
-
-@dataclass(frozen=True, slots=True)
-class CitedFor:
-    """A reference that applies only if a parameter has one of these values."""
-
-    reference: str
-    parameter: str
-    values: tuple[str, ...]
-
-
-def references_of(
-    citations: Iterable[str | CitedFor], parameters: Mapping[str, Any] | None = None
-) -> tuple[str, ...]:
-    """References of a step: all, or those that apply to these parameters."""
-    return tuple(
-        cited if isinstance(cited, str) else cited.reference
-        for cited in citations
-        if isinstance(cited, str) or parameters is None or parameters.get(cited.parameter) in cited.values
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,18 +302,19 @@ def _check_kind(step_name: str, role: str, value: object, kind: type, *, gathere
         )
 
 
-_UNITS: Mapping[type, tuple[UnitOfWork, ...]] = {
-    TiltSeries: ("tilt_series",),
-    Tomogram: ("tomogram",),
-    Particles: ("particle_set", "tomogram"),
-    Average: ("average",),
+_UNITS: Mapping[str, tuple[UnitOfWork, ...]] = {
+    "TiltSeries": ("tilt_series",),
+    "Tomogram": ("tomogram",),
+    "Particles": ("particle_set", "tomogram"),
+    "Average": ("average",),
 }
-"""Units of work that an item of a model type can be. Particles are of one tomogram, or a set of several."""
+"""Units of work that an item of a model type can be, by the type's name. Particles are of one tomogram, or a
+set of several."""
 
 
 def _check(declared: Step) -> None:
     """Raise ValueError if a declaration contradicts itself."""
-    units = _UNITS.get(declared.needs or object, ())
+    units = _UNITS.get(declared.needs.__name__, ()) if declared.needs else ()
     faults = {
         f"a step that works on one {getattr(declared.needs, '__name__', '')} is per {' or '.join(units)}": (
             bool(units) and not declared.gathers and declared.per not in units

@@ -13,12 +13,15 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cryoloom.contract.citations import CitedFor, references_of
 from cryoloom.contract.discovery import find_step, step_source
 from cryoloom.contract.figures import Bounds, Column, Figure
-from cryoloom.contract.step import CitedFor, Step, references_of
 from cryoloom.contract.syntax_trees import syntax_tree
+
+if TYPE_CHECKING:
+    from cryoloom.contract.step import Step
 
 __all__ = ["StepFacts", "step_facts"]
 

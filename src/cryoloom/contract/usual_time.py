@@ -7,9 +7,10 @@ depends on its specimen and on the machine; from the first item on, a project kn
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cryoloom.model import TiltSeries
+if TYPE_CHECKING:
+    from cryoloom.model import TiltSeries
 
 __all__ = ["UsualTime"]
 

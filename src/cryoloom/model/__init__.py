@@ -9,7 +9,7 @@ from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
 from cryoloom.model.particles import ParticleRows, Particles
-from cryoloom.model.pixels import Pixels, PixelSink
+from cryoloom.model.pixels import KeyedPixels, Pixels, PixelSink
 from cryoloom.model.pose import Pose
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
@@ -31,6 +31,7 @@ __all__ = [
     "GainReference",
     "ImageWarp",
     "Item",
+    "KeyedPixels",
     "LeftOut",
     "Microscope",
     "Movie",

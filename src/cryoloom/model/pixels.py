@@ -35,3 +35,16 @@ class PixelSink(Pixels, Protocol):
     """Pixels being made: written slice by slice in any order, kept only when the step succeeds."""
 
     def __setitem__(self, index: Index, values: NDArray[np.float32], /) -> None: ...
+
+
+class KeyedPixels(PixelSink, Protocol):
+    """A stack being made, whose sections are kept by keys while the item still grows."""
+
+    def holds(self, section: int) -> bool:
+        """Whether a section is there already, under the key that was given for it."""
+
+    def place(self, section: int) -> int:
+        """Where a section is in the file: while the item grows, there are places for tilts to come."""
+
+    def keep(self, section: int, key: str) -> None:
+        """A section is written. While the item grows, it is kept under this key from now on."""

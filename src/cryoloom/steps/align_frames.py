@@ -35,7 +35,6 @@ from cryoloom.algorithms.motion.movie_fractions import (
 )
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
 from cryoloom.algorithms.series.derived_pixels import Difference
-from cryoloom.contract.context import KeyedPixels
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
@@ -43,7 +42,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.dark import load_dark
 from cryoloom.formats.session.gain import load_gain
 from cryoloom.geometry.frames import binned_shape
-from cryoloom.model import Movie, Stack, Tilt, TiltSeries
+from cryoloom.model import KeyedPixels, Movie, Stack, Tilt, TiltSeries
 
 __all__ = ["AlignFramesParams", "align_frames", "motion_settings"]
 

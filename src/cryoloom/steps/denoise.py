@@ -40,8 +40,9 @@ from cryoloom.algorithms.denoising.network_training import (
 )
 from cryoloom.algorithms.denoising.unet import UNet3d, reach_px
 from cryoloom.algorithms.images.volume_tiles import TilePlan, map_tiles
+from cryoloom.contract.citations import CitedFor
 from cryoloom.contract.figures import Figure, Record
-from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.exchange.network_weights import write_network

@@ -610,10 +610,15 @@ def _with_result(
     series: TiltSeries, tilts: list[Tilt], found: SeriesFit, params: EstimateCtfParams, context: StepContext
 ) -> TiltSeries:
     """Add the fits to the tilts and the handedness to the series, and report figures and curves."""
-    ctfs, profiles = [], []
-    for one, fit, predicted in zip(found.tilts, found.fits, found.predicted, strict=True):
+
+    def profile_of(i: int) -> RingProfile:
+        one, fit = found.tilts[i], found.fits[i]
+        template = found.model.template(one, fit.defocus_angstrom)
+        return ring_profile(at_origin(one), template, fit, found.model.slope(one))
+
+    ctfs, profiles = [], of_each(profile_of, range(len(found.tilts)))
+    for one, fit, predicted, profile in zip(found.tilts, found.fits, found.predicted, profiles, strict=True):
         data, slope = at_origin(one), found.model.slope(one)
-        profile = ring_profile(data, found.model.template(one, fit.defocus_angstrom), fit, slope)
         resolution = None if predicted else fit_resolution_angstrom(profile)
         # The fit's defocus is at the projection of the poses' origin; slopes are per angstrom from there.
         at_centre = fit.defocus_angstrom - float(slope @ np.asarray(one.shift_xy_angstrom))
@@ -623,7 +628,6 @@ def _with_result(
         ctfs.append(
             Ctf(u, v, angle, data.phase_shift_deg, resolution, score, predicted, sd, refers_to="specimen")
         )
-        profiles.append(profile)
     thickness = found.thickness if _shows_nodes(found, ctfs) else None
     context.record(
         "ctf_curves",

@@ -27,6 +27,8 @@ frames. If no half tomograms are requested, only their middle is computed for th
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -69,8 +71,9 @@ from cryoloom.algorithms.series.specimen_frame import (
 )
 from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
+from cryoloom.contract.citations import CitedFor
 from cryoloom.contract.figures import Figure, Record
-from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
@@ -235,6 +238,9 @@ _ROWS_AT_ONCE = 256
 
 _EDGE_VOXELS = 16
 """Aligned images have no values at their outermost pixels."""
+_SHIFTS_ANGSTROM = 300.0
+"""Chosen: step of the shifts for which the middle of an image is cut out. Most series lie within the
+first, so this part is known before the poses and can be prepared."""
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
@@ -267,10 +273,36 @@ def _prepare_ahead(series: TiltSeries, params: ReconstructParams, context: StepC
     stack = series.best_stack
     binning, _ = binning_and_voxel(stack, params.binning, params.voxel_size_angstrom)
     scratch = ScratchBuffers()
+    sections = [tilt.section for tilt in series.tilts if tilt.section is not None]
     _prepared(series, binning, context).prepare(
-        [tilt.section for tilt in series.tilts if tilt.section is not None],
-        lambda section: low_band(stack.images, section, binning, scratch, context.device),
+        sections, lambda section: low_band(stack.images, section, binning, scratch, context.device)
     )
+    if params.halves or params.halves_by != "frames":
+        return
+    pixel = stack.pixel_size_angstrom
+    side = min(COMPARED_VOXELS, round(max(stack.shape_yx) / binning))
+    seen_px = _middle_px(side, 0.0, pixel, binning)
+    for half, pixels in (("even", stack.even), ("odd", stack.odd)):
+        if pixels is not None:
+            middle = centre_of(pixels, (seen_px, seen_px))
+            make = functools.partial(
+                low_band, middle, binning=binning, scratch=scratch, device=context.device
+            )
+            _prepared_middles(series, half, seen_px, binning, context).prepare(sections, make)
+
+
+def _middle_px(side: int, shift_angstrom: float, pixel_size_angstrom: float, binning: float) -> int:
+    """Side of the part of images that shows a box at any tilt, rotation and shift."""
+    shifts = _SHIFTS_ANGSTROM * max(1, math.ceil(shift_angstrom / _SHIFTS_ANGSTROM))
+    return round((1.5 * side + _EDGE_VOXELS) * binning + 2 * shifts / pixel_size_angstrom)
+
+
+def _prepared_middles(
+    series: TiltSeries, half: str, seen_px: int, binning: float, context: StepContext
+) -> PreparedImages:
+    """What was prepared of the middles of the images of one half."""
+    kind = f"low frequencies of the middle, {half}"
+    return PreparedImages(context, series, series.best_stack, kind, seen_px, binning, context.device)
 
 
 FIGURES = (
@@ -321,7 +353,7 @@ RECORDS = (
 @step(
     "reconstruct",
     takes_by_hand=("thickness",),
-    version=4,
+    version=5,
     per="tilt_series",
     needs=TiltSeries,
     gives=Tomogram,
@@ -421,6 +453,7 @@ def _parts(
     reconstructor: Reconstructor,
     params: ReconstructParams,
     prepared: Prepared = made_now,
+    prepared_halves: tuple[Prepared, Prepared] = (made_now, made_now),
 ) -> list[Part]:
     """The tomogram, and its halves if they are requested and possible."""
     stack = series.best_stack
@@ -445,8 +478,8 @@ def _parts(
         way = reconstructor
         if len(halved.tilts) < len(grid.tilts):
             way = _reconstructor_as(reconstructor, series, halved, params)
-        parts.append(Part("tomogram_even", stack.even, halved, way))
-        parts.append(Part("tomogram_odd", stack.odd, halved, way))
+        parts.append(Part("tomogram_even", stack.even, halved, way, prepared_halves[0]))
+        parts.append(Part("tomogram_odd", stack.odd, halved, way, prepared_halves[1]))
     return parts
 
 
@@ -608,9 +641,8 @@ def _compare_middles(
     if stack.even is None or stack.odd is None or params.halves_by != "frames":
         return
     sides = [min(COMPARED_VOXELS, n) for n in grid.volume_shape]
-    # The extent of a box at any tilt and rotation, and the distance of its middle from that of an image.
-    shift = max(np.abs(pose.shift_xy_angstrom).max() for pose in grid.poses) / voxel
-    seen_px = round((1.5 * max(sides) + 2 * shift + _EDGE_VOXELS) * grid.binning)
+    shift = max(float(np.abs(pose.shift_xy_angstrom).max()) for pose in grid.poses)
+    seen_px = _middle_px(max(sides), shift, grid.pixel_size_angstrom, grid.binning)
     middle = replace(
         series,
         stack=stack.of_each(lambda pixels: centre_of(pixels, (seen_px, seen_px))),
@@ -626,7 +658,10 @@ def _compare_middles(
     small = _grid(middle, asked)
     way = _reconstructor_as(reconstructor, middle, small, asked)
     boxes = []
-    for part in _parts(middle, small, way, asked)[1:]:
+    halves = tuple(
+        _prepared_middles(series, half, seen_px, small.binning, context) for half in ("even", "odd")
+    )
+    for part in _parts(middle, small, way, asked, prepared_halves=(halves[0], halves[1]))[1:]:
         box, band = np.zeros(part.grid.volume_shape, np.float32), range(part.grid.volume_shape[1])
         for _ in reconstruct_band(part, band, box, device=context.device, memory_bytes=context.memory_bytes):
             pass

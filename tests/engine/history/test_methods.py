@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from cryoloom.contract import all_steps, find_step
-from cryoloom.contract.step import CitedFor
+from cryoloom.contract.citations import CitedFor
 from cryoloom.engine.history.methods import methods_text
 from cryoloom.engine.project import Project
 from cryoloom.simulate.session import SimulationParams, simulate_session

@@ -73,9 +73,11 @@ def ring_profile(
     index = (sample - first)[inside].cpu().numpy()
     weight = data.weight.expand_as(data.residual)[inside].cpu().numpy().astype(np.float64)
 
+    weights = np.maximum(np.bincount(index, weight, minlength=n_samples), 1e-9)
+
     def average(values: torch.Tensor) -> NDArray[np.float64]:
         total = np.bincount(index, weight * values[inside].cpu().numpy(), minlength=n_samples)
-        return total / np.maximum(np.bincount(index, weight, minlength=n_samples), 1e-9)
+        return total / weights
 
     middle = (np.arange(first, first + n_samples) + 0.5) * 2 * np.pi / SAMPLES_PER_RING
     frequency = np.interp(middle, mean_phase, data.band.frequency)

@@ -48,6 +48,8 @@ _REPORT_SECONDS = 30.0
 """Chosen: between two versions of the report; a large report is written at most a twentieth of the time."""
 _SHORTEST_LOOK_SECONDS = 1.0
 """Chosen: a movie takes longer to acquire."""
+_COMING_SECONDS = 60.0
+"""Chosen: after the last change; longer than from one tilt of a series to the next."""
 _IDLE_OF_LOOKS = 10.0
 """Looking takes at most a tenth of a core: of 8,200 movies a look takes 0.2 s."""
 
@@ -147,6 +149,8 @@ class _Session:
         self._report_after = 0.0
         self._is_writing = False
         """Whether a movie was being written when the folder was looked at."""
+        self._is_coming = False
+        """Whether the folder changed a short time before it was looked at."""
         self._told: tuple[list[SeriesStatus], Arrivals] = ([], Arrivals())
 
     @property
@@ -188,9 +192,9 @@ class _Session:
                     yield None
 
     def _seconds_to_next_look(self, look_took_seconds: float) -> float:
-        """Shorter while a movie is being written, as far as looking costs little."""
+        """Shorter while movies come, as far as looking costs little: the next one is seen when it begins."""
         usual = self._options.look_seconds
-        if not self._is_writing:
+        if not (self._is_writing or self._is_coming):
             return usual
         return min(usual, max(_SHORTEST_LOOK_SECONDS, _IDLE_OF_LOOKS * look_took_seconds))
 
@@ -215,6 +219,7 @@ class _Session:
             records += [record] if record is not None else []
             states.append(state)
         self._is_writing = is_writing
+        self._is_coming = now - folder.last_change < _COMING_SECONDS
         self._tell(states, folder.arrivals())
         return records, is_over
 

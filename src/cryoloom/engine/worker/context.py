@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.context import KeyedPixels
 from cryoloom.contract.program import Call
 from cryoloom.contract.step import PROGRAMS_RECORD, JsonValue, PartFunction, ProgramOutput, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
@@ -31,7 +30,7 @@ from cryoloom.formats.exchange.parquet import write_parquet
 from cryoloom.formats.pixels.movie import open_movie
 from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink
 from cryoloom.formats.pixels.zarr import write_multiscale
-from cryoloom.model import ArrayTable, Movie, MovieFrames, Table
+from cryoloom.model import ArrayTable, KeyedPixels, Movie, MovieFrames, Table
 from cryoloom.store.records import FileRecord
 
 __all__ = ["EngineContext"]

@@ -11,6 +11,9 @@ __all__ = ["sum_on_grid_numba"]
 
 Floats = NDArray[np.float32]
 
+_ONE = np.uint64(1)
+"""Indices without a sign: numba would test each of them for being counted from the end."""
+
 
 @numba.njit(nogil=True, cache=True)
 def _within(first: float, step: float, low: float, high: float, n: int) -> tuple[int, int]:
@@ -21,11 +24,55 @@ def _within(first: float, step: float, low: float, high: float, n: int) -> tuple
     return max(0, int(np.ceil(min(a, b)))), min(n, int(np.floor(max(a, b))) + 1)
 
 
-@numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def sum_on_grid_numba(
-    images: Floats, places: NDArray[np.float64], inset_px: float, total: Floats, count: Floats
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _add_line(
+    image: Floats,
+    line: tuple[float, float, float, float],
+    within: tuple[int, int],
+    total: Floats,
+    count: Floats,
 ) -> None:
-    """See `cryoloom.kernels.projection.sum_on_grid.sum_on_grid`; ``total`` and ``count`` are added to."""
+    """Add an image ``(row, column)`` along x: ``line`` is column at x = 0 and per x, then row."""
+    n_rows, n_columns = image.shape
+    for x in range(*within):
+        column, row = line[0] + line[1] * x, line[2] + line[3] * x
+        i, j = np.uint64(min(int(row), n_rows - 2)), np.uint64(min(int(column), n_columns - 2))
+        down, right = np.float32(row - i), np.float32(column - j)
+        upper = image[i, j] + right * (image[i, j + _ONE] - image[i, j])
+        lower = image[i + _ONE, j] + right * (image[i + _ONE, j + _ONE] - image[i + _ONE, j])
+        total[x] += upper + down * (lower - upper)
+        count[x] += np.float32(1)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _add_line_of_turned(
+    image: Floats,
+    line: tuple[float, float, float, float],
+    within: tuple[int, int],
+    total: Floats,
+    count: Floats,
+) -> None:
+    """`_add_line` for an image that is stored as ``(column, row)``: the same values, to the bit."""
+    n_columns, n_rows = image.shape
+    for x in range(*within):
+        column, row = line[0] + line[1] * x, line[2] + line[3] * x
+        i, j = np.uint64(min(int(row), n_rows - 2)), np.uint64(min(int(column), n_columns - 2))
+        down, right = np.float32(row - i), np.float32(column - j)
+        upper = image[j, i] + right * (image[j + _ONE, i] - image[j, i])
+        lower = image[j, i + _ONE] + right * (image[j + _ONE, i + _ONE] - image[j, i + _ONE])
+        total[x] += upper + down * (lower - upper)
+        count[x] += np.float32(1)
+
+
+@numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
+def _sum_on_grid(
+    images: Floats,
+    turned: Floats,
+    places: NDArray[np.float64],
+    inset_px: float,
+    total: Floats,
+    count: Floats,
+) -> None:
     n_z, n_y, n_x = total.shape
     n_views, n_rows, n_columns = images.shape
     for z in prange(n_z):  # an image stays in the cache for the whole layer
@@ -36,11 +83,17 @@ def sum_on_grid_numba(
             per_x, row_per_x = places[view, 0, 1], places[view, 1, 1]
             begin, end = _within(column_0, per_x, inset_px, n_columns - 1 - inset_px, n_x)
             low, high = _within(row_0, row_per_x, inset_px, n_rows - 1 - inset_px, n_x)
-            for x in range(max(begin, low), min(end, high)):
-                column, row = column_0 + per_x * x, row_0 + row_per_x * x
-                i, j = min(int(row), n_rows - 2), min(int(column), n_columns - 2)
-                down, right = np.float32(row - i), np.float32(column - j)
-                upper = images[view, i, j] + right * (images[view, i, j + 1] - images[view, i, j])
-                lower = images[view, i + 1, j] + right * (images[view, i + 1, j + 1] - images[view, i + 1, j])
-                total[z, y, x] += upper + down * (lower - upper)
-                count[z, y, x] += np.float32(1)
+            line, within = (column_0, per_x, row_0, row_per_x), (max(begin, low), min(end, high))
+            # A line of the grid that crosses the rows of an image is read along them in the turned one.
+            if abs(row_per_x) > abs(per_x):
+                _add_line_of_turned(turned[view], line, within, total[z, y], count[z, y])
+            else:
+                _add_line(images[view], line, within, total[z, y], count[z, y])
+
+
+def sum_on_grid_numba(
+    images: Floats, places: NDArray[np.float64], inset_px: float, total: Floats, count: Floats
+) -> None:
+    """See `cryoloom.kernels.projection.sum_on_grid.sum_on_grid`; ``total`` and ``count`` are added to."""
+    turned = np.ascontiguousarray(images.transpose(0, 2, 1))
+    _sum_on_grid(images, turned, places, inset_px, total, count)

@@ -11,7 +11,7 @@ from cryoloom.cli.options import (
 )
 from cryoloom.cli.terminal import say
 from cryoloom.engine.history.methods import methods_text
-from cryoloom.engine.history.runs import find_run
+from cryoloom.engine.history.results import named_run
 from cryoloom.store.reading import ProjectReader
 
 __all__ = ["methods"]
@@ -25,4 +25,4 @@ def methods(
 ) -> None:
     """Write the methods section of a paper, with figures, citations and versions."""
     with ProjectReader(project) as reader:
-        say(methods_text(reader, None if run is None else find_run(reader, run)))
+        say(methods_text(reader, None if run is None else named_run(reader.runs(), run)))
