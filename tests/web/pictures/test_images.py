@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +128,21 @@ def test_levels_of_what_was_asked_for_last_are_made_first(
     is_released.set()
     eventually(lambda: len(made) == 4)
     assert made == [opened[i].key for i in (0, 1, 3, 2)]
+
+
+def test_pictures_come_before_levels(
+    volume: Path, shelf: ImageShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a picture is made, each section of levels waits, but only for a limited time."""
+    monkeypatch.setattr(images, "_LONGEST_PAUSE_SECONDS", 3600.0)
+    image = shelf.image(FileOnly(volume), "volume", "a")
+    with shelf.making_picture():
+        for _ in range(5):
+            assert shelf.prepare(image) == 0.0
+            time.sleep(0.1)
+    assert eventually(lambda: shelf.prepare(image), lambda part: part == 1.0) == 1.0
+
+    monkeypatch.setattr(images, "_LONGEST_PAUSE_SECONDS", 0.02)
+    other = shelf.image(FileOnly(volume), "volume", "a", how="again")
+    with shelf.making_picture():
+        assert eventually(lambda: shelf.prepare(other), lambda part: part == 1.0) == 1.0

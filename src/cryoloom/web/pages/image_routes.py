@@ -100,19 +100,20 @@ def _slice(
     if levels is None and axis != "z":
         return _preparing(shelf.prepare(image))
     left, bottom, width, height = (int(word) for word in r.split(",")) if r else (0, 0, 0, 0)
-    made = render(
-        image,
-        levels,
-        SliceRequest(
-            level=level,
-            axis=axis,
-            index=index,
-            n_sections=n,
-            quality=q,
-            region=(left, bottom, width, height) if r else None,
-            shown=(lo, hi) if lo is not None and hi is not None and hi > lo else None,
-        ),
-    )
+    with shelf.making_picture():
+        made = render(
+            image,
+            levels,
+            SliceRequest(
+                level=level,
+                axis=axis,
+                index=index,
+                n_sections=n,
+                quality=q,
+                region=(left, bottom, width, height) if r else None,
+                shown=(lo, hi) if lo is not None and hi is not None and hi > lo else None,
+            ),
+        )
     headers = {"cache-control": _FOR_EVER, "x-range": f"{made.low:.9g},{made.high:.9g}"}
     return Response(made.jpeg, media_type="image/jpeg", headers=headers)
 
@@ -133,7 +134,8 @@ def _strip(
     if levels is None:
         return _preparing(shelf.prepare(image))
     wanted = SliceRequest(level=level, axis=axis, index=first, n_sections=n, quality=q)
-    made = render_strip(image, levels, wanted, count)
+    with shelf.making_picture():
+        made = render_strip(image, levels, wanted, count)
     ranges = ";".join(f"{low:.9g},{high:.9g}" for low, high in made.ranges)
     headers = {"cache-control": _FOR_EVER, "x-ranges": ranges}
     return Response(made.jpeg, media_type="image/jpeg", headers=headers)
@@ -159,7 +161,8 @@ def _oblique(
     if levels is None:
         return _preparing(shelf.prepare(image))
     shown = (lo, hi) if lo is not None and hi is not None and hi > lo else None
-    made = render_oblique(levels, ObliqueRequest((x, y, z), rx, ry, w, h, step, n, shown))
+    with shelf.making_picture():
+        made = render_oblique(levels, ObliqueRequest((x, y, z), rx, ry, w, h, step, n, shown))
     return Response(made.jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})
 
 

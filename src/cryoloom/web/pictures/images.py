@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,11 @@ __all__ = ["FileOnly", "Image", "ImageShelf", "content_key"]
 
 _MOST_OPEN = 64
 """Chosen: largest number of open files of a server."""
+_QUIET_SECONDS = 0.15
+"""Chosen: time without a picture being made after which levels are made again; a page asks for the next
+picture within it."""
+_LONGEST_PAUSE_SECONDS = 0.5
+"""Chosen: for one section, so that levels are made also while somebody scrubs through an image."""
 _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom" / "levels"
 
 
@@ -100,6 +108,30 @@ class ImageShelf:
         self._failed: dict[str, str] = {}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="levels")
         self._is_warm = False
+        self._n_pictures = 0
+        """Pictures that are being made."""
+        self._last_picture = -_QUIET_SECONDS
+
+    @contextlib.contextmanager
+    def making_picture(self) -> Iterator[None]:
+        """A picture is made for a user who waits for it: meanwhile, and shortly after, no levels are made."""
+        with self._lock:
+            self._n_pictures += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_pictures -= 1
+                self._last_picture = time.monotonic()
+
+    def _give_way(self) -> None:
+        """Wait while pictures are made, but not for ever."""
+        began = time.monotonic()
+        while (now := time.monotonic()) - began < _LONGEST_PAUSE_SECONDS:
+            quiet = 0.0 if self._n_pictures else now - self._last_picture
+            if quiet >= _QUIET_SECONDS:
+                return
+            time.sleep(max(0.01, _QUIET_SECONDS - quiet))
 
     def close(self) -> None:
         """Wait for running work and start no more."""
@@ -190,7 +222,7 @@ class ImageShelf:
 
         try:
             image.levels_folder.parent.mkdir(parents=True, exist_ok=True)
-            make_levels(image.pixels, image.levels_folder, image.kind, progress)
+            make_levels(image.pixels, image.levels_folder, image.kind, progress, self._give_way)
         except (CryoloomError, OSError) as error:
             self._failed[image.key] = str(error)
         finally:

@@ -45,6 +45,8 @@ __all__ = [
 Kind = Literal["volume", "stack"]
 Range = tuple[float, float]
 Progress = Callable[[float], None]
+GiveWay = Callable[[], None]
+"""Called before each section by the threads that make levels: it returns when nothing more urgent is done."""
 _COARSEST_PX = 256
 """Chosen: side of the coarsest level, which is sent at once."""
 #: Chosen: longest side of a stored level of a tilt image; finer levels are read from the stack.
@@ -155,10 +157,17 @@ def load_kernels(levels: Levels) -> None:
             eight_bit(out, (0.0, 255.0))
 
 
-def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = lambda _: None) -> Levels:
+def make_levels(
+    pixels: Pixels,
+    folder: Path,
+    kind: Kind,
+    progress: Progress = lambda _: None,
+    give_way: GiveWay = lambda: None,
+) -> Levels:
     """Make the levels of an image ``(z, y, x)`` in ``folder``, which appears when they are complete.
 
-    progress : called with the finished fraction, 0 to 1. Raises TransientError if the disk is full.
+    progress : called with the finished fraction, 0 to 1. give_way : see `GiveWay`.
+    Raises TransientError if the disk is full.
     """
     shapes = level_shapes(pixels.shape, kind)
     stored = [kind == "volume" or max(shape[1:]) <= _LARGEST_STORED_PX for shape in shapes]
@@ -177,7 +186,7 @@ def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = l
             for i, (shape, kept) in enumerate(zip(shapes, stored, strict=True))
         ]
         fill = _fill_volume if kind == "volume" else _fill_stack
-        ranges = fill(pixels, arrays, progress)
+        ranges = fill(pixels, arrays, progress, give_way)
         facts = {"version": _VERSION, "kind": kind, "shapes": shapes, "ranges": ranges}
         (part / "levels.json").write_text(json.dumps(facts))
         del arrays
@@ -194,7 +203,9 @@ def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = l
     return made
 
 
-def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Progress) -> list[Range]:
+def _fill_volume(
+    pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Progress, give_way: GiveWay
+) -> list[Range]:
     """Fill all levels in blocks of sections: each section is read once, and halved while in the cache."""
     shown = volume_range(pixels)
     deep = 2 ** (len(arrays) - 1)
@@ -202,6 +213,7 @@ def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Prog
 
     def fill(start: int) -> None:
         for z in range(start, min(start + deep, pixels.shape[0])):
+            give_way()
             to_eight_bit_numba(pixels[z], *shown, arrays[0][z])
         for level in range(1, len(arrays)):
             finer, coarser = arrays[level - 1], arrays[level]
@@ -215,11 +227,14 @@ def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Prog
     return [shown]
 
 
-def _fill_stack(pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress: Progress) -> list[Range]:
+def _fill_stack(
+    pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress: Progress, give_way: GiveWay
+) -> list[Range]:
     """Fill the stored levels; the finest is made from means of the image, which is read once."""
     finest = next(level for level, array in enumerate(arrays) if array is not None)
 
     def fill(z: int) -> Range:
+        give_way()
         image = binned(pixels[z], 2**finest)
         shown = tilt_range(image)
         for level, array in enumerate(arrays):

@@ -21,6 +21,7 @@ const SHARP_MS = 120; // longest wait without a key: longer than between two rep
 const EXACT_MS = 250;
 const SCRUB_MS = 250; // chosen: slower changes are not scrubbing
 const MOST_COARSER = 2; // levels below the sharp one: beyond, strips are as good
+const COSTLY_PX = 4e6; // of a section; reading a larger one takes longer than a frame
 const SLOW_MS = 120; // a sharp slice that takes longer is first sent in fewer bytes
 const AXES = { z: ["x", "y", "z"], y: ["x", "z", "y"], x: ["z", "y", "x"] }; // u, v, and the axis of the slices
 
@@ -364,7 +365,7 @@ class SliceView extends HTMLElement {
     if (!this.#has(this.index) && (!isScrubbing || this.axis !== this.#shown?.axis)) this.#isFirst = true;
     // Slices that would arrive too late are not requested, which leaves time for the next ones.
     const lead = isScrubbing && !this.#has(this.index) ? Math.min(N_AHEAD, Math.floor(this.#pace.latency / this.#pace.between)) : 0;
-    this.#wanted = this.#around(level, quality, lead);
+    this.#wanted = isScrubbing || !this.#isCostly() ? this.#around(level, quality, lead) : [];
     if (lead) this.#wanted.push(this.#entry(level, this.index, quality));
     else if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
     // A slice across the sections takes long to read; with half the resolution it is fast.
@@ -379,6 +380,12 @@ class SliceView extends HTMLElement {
     this.#pump();
     this.draw();
     this.#restSoon();
+  }
+
+  /** Whether each slice reads a large section, because there are no levels yet: neighbours would hold up the next image. */
+  #isCostly() {
+    const [, height, width] = this.info.shape;
+    return !this.info.ready && height * width > COSTLY_PX;
   }
 
   #wantStrips() {
@@ -428,7 +435,7 @@ class SliceView extends HTMLElement {
       this.#wanted.push(exact);
       setTimeout(() => this.#pump(), EXACT_MS - SHARP_MS + 1);
     }
-    this.#wanted.push(...this.#around(...this.#scrubLevel()));
+    if (!this.#isCostly()) this.#wanted.push(...this.#around(...this.#scrubLevel()));
     if (isSharp) this.#wantStrips();
     this.#pump();
   }

@@ -208,10 +208,10 @@ function lookAhead() {
   }, 150);
 }
 
-/** Prepare the first image of the next series when all sizes of this one exist. */
+/** Prepare the first image of the next series when that of this one is shown. */
 async function loadImageAhead(next) {
   if (!next) return;
-  if (!view.info?.ready) await new Promise((done) => view.addEventListener("ready", done, { once: true }));
+  if (view.state.shownIndex === null) await new Promise((done) => view.addEventListener("drawn", done, { once: true }));
   if (ahead?.name !== next.name || preloaded === next.name) return;
   preloaded = next.name;
   const title = document.getElementById("which").selectedOptions[0]?.textContent;
