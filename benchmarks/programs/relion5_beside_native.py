@@ -1,6 +1,6 @@
 """RELION 5's own programs beside the native steps, on simulated particles with known truth.
 
-    python benchmarks/programs/relion5_beside_native.py MODEL [--refine] [--particles 30] [--seeds 1]
+    python benchmarks/programs/relion5_beside_native.py MODEL [--refine [--global-search]] [--particles 30]
 
 relion_tomo_subtomo and relion_tomo_reconstruct_particle (and relion_refine_mpi with --refine) must be on the
 PATH. Two series of a particle are simulated, one of either hand, with exact geometry and CTF
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=30, help="of each series")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--refine", action="store_true")
+    parser.add_argument("--global-search", action="store_true", help="RELION searches all rotations first")
     asked = parser.parse_args()
     model = model_from_file(asked.specimen, 0.05)
     for seed in asked.seeds:
@@ -184,6 +185,12 @@ def compare_refined(
                 initial_lowpass_angstrom=30.0,
                 diameter_angstrom=asked.diameter,
                 use_gpu=False,
+                # As after its global search, which takes hours of a processor: from these poses on.
+                **(
+                    {}
+                    if asked.global_search
+                    else {"angular_step": 4, "local_step": 4, "offset_range_px": 3.0}
+                ),
             ),
             MemoryContext(),
         )

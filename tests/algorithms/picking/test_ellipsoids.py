@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from cryoloom.algorithms.picking.ellipsoids import (
     Ellipsoid,
@@ -84,3 +84,26 @@ def test_too_few_or_flat_points_are_refused():
         fit_ellipsoid(100 * flat)
     with pytest.raises(DataUnfitError, match="not finite"):
         fit_sphere(np.full((5, 3), np.nan))
+
+
+@pytest.mark.parametrize(
+    "axes", [(470.0, 470.0, 470.0), (500.0, 400.0, 30.0), (3000.0, 2999.0, 2998.0), (80.0, 8.0, 8.0)]
+)
+def test_distances_are_those_of_a_dense_surface(axes, rng):
+    """Also from inside, from the middle planes and axes, and from very far."""
+    ellipsoid = Ellipsoid(np.zeros(3), np.array(axes), np.eye(3))
+    points = rng.uniform(-1.5, 1.5, (200, 3)) * axes
+    points[:20, 2] = 0.0
+    points[20:30, 1:] = 0.0
+    points[30:40] *= 100.0
+    found = distance_to_ellipsoid(ellipsoid, points)
+    low, high = (np.full(len(points), v) for v in (-(axes[-1] ** 2), 1e4 * axes[0] ** 2))
+    y = np.maximum(np.abs(points), 1e-9 * axes[-1])
+    for _ in range(200):
+        t = 0.5 * (low + high)
+        above = ((np.array(axes) * y / np.maximum(t[:, None] + np.square(axes), 1e-300)) ** 2).sum(axis=1) > 1
+        low, high = np.where(above, t, low), np.where(above, high, t)
+    foot = np.square(axes) * y / (t[:, None] + np.square(axes))
+    assert_allclose(np.abs(found), np.linalg.norm(y - foot, axis=1), rtol=1e-9, atol=1e-6 * axes[-1])
+    outside = ((points / np.array(axes)) ** 2).sum(axis=1) > 1
+    assert_array_equal(found > 0, outside)

@@ -36,7 +36,8 @@ POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0
 _TUKEY = 4.685  # deviations: 95 % efficiency for normal errors (Beaton & Tukey, 1974)
 _ROUNDS = 14  # chosen: of reweighting, while the shape is let free
 _FIRST_SHAPE_DEVIATION = 0.02  # doubled in each round up to what is asked: nearly a sphere at first
-_FOOT_STEPS = 60  # bisections, to the last bit of a float and more
+_FOOT_STEPS, _FOOT_PRECISION = 60, 1e-15
+"""Newton's steps (about 7 are needed) until none is a larger part of the longest axis squared."""
 # A basis of symmetric matrices without trace, orthonormal.
 _R2, _R6 = math.sqrt(0.5), math.sqrt(1 / 6)
 _TRACELESS = np.array(
@@ -114,22 +115,23 @@ def fit_ellipsoid(points_xyz_angstrom: ArrayLike, shape_deviation: float = SHAPE
 def distance_to_ellipsoid(ellipsoid: Ellipsoid, points_xyz_angstrom: ArrayLike) -> Array:
     """Distances ``(n,)`` of points ``(n, 3)`` from the surface, positive outside.
 
-    The foot of the perpendicular by bisection: Eberly, Distance from a point to an ellipsoid (2013).
+    The foot of the perpendicular: Eberly, Distance from a point to an ellipsoid (2013), whose function falls
+    and is convex, so that Newton's steps from below never pass its root.
     """
     local = (np.asarray(points_xyz_angstrom) - ellipsoid.centre_xyz_angstrom) @ ellipsoid.directions
     axes = ellipsoid.half_axes_angstrom
     # At the very centre the shortest axis leads to the surface.
     y = np.maximum(np.abs(local), 1e-9 * axes[-1])
-    # Foot x_i = e_i^2 y_i / (t + e_i^2) with sum (e_i y_i / (t + e_i^2))^2 = 1, t above -e_min^2.
-    low = -(axes[-1] ** 2) + axes[-1] * y[:, -1]
-    high = -(axes[-1] ** 2) + np.linalg.norm(axes * y, axis=1)
-    high = np.maximum(high, low + 1e-9)
+    # Foot x_i = e_i^2 y_i / (t + e_i^2) with sum (e_i y_i / (t + e_i^2))^2 = 1, t above -e_min^2. Where one
+    # term alone is 1, the sum is at least 1.
+    t = (axes * y - axes**2).max(axis=1)
     for _ in range(_FOOT_STEPS):
-        t = 0.5 * (low + high)
-        ratio = axes * y / np.maximum(t[:, None] + axes**2, 1e-12)
-        above = (ratio**2).sum(axis=1) > 1
-        low, high = np.where(above, t, low), np.where(above, high, t)
-    t = 0.5 * (low + high)
+        apart = np.maximum(t[:, None] + axes**2, 1e-12)
+        squared = (axes * y / apart) ** 2
+        step = (squared.sum(axis=1) - 1) / (2 * (squared / apart).sum(axis=1))
+        t = t + np.maximum(step, 0.0)
+        if step.max(initial=0.0) <= _FOOT_PRECISION * axes[0] ** 2:
+            break
     foot = axes**2 * y / np.maximum(t[:, None] + axes**2, 1e-12)
     outside = ((local / axes) ** 2).sum(axis=1) >= 1
     return np.where(outside, 1.0, -1.0) * np.linalg.norm(y - foot, axis=1)

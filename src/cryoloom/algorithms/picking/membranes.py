@@ -16,7 +16,12 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.picking.candidates import keep_apart
-from cryoloom.algorithms.picking.ellipsoids import EllipsoidFit, distance_to_ellipsoid, fit_ellipsoid
+from cryoloom.algorithms.picking.ellipsoids import (
+    EllipsoidFit,
+    distance_to_ellipsoid,
+    fit_ellipsoid,
+    fit_sphere,
+)
 from cryoloom.algorithms.picking.ridges import RidgePoints, half_sphere
 from cryoloom.errors import DataUnfitError, UserInputError
 
@@ -43,6 +48,8 @@ _LEAST_FITTED = 0.6
 """Of a sheet's points that lie on its ellipsoid."""
 _COVERED = 0.6
 """Of the directions that the missing wedge leaves, for a vesicle."""
+_LIKELY_COVERED = 0.5
+"""Chosen: of that about a sphere's centre, for an ellipsoid to be tried; it moves the centre a little."""
 _WEDGE_COSINE = 0.75  # 41 degrees about the beam are not asked for: tilts to 60 degrees lack 30 of them
 _NEAR_DIRECTION_COSINE = np.cos(np.deg2rad(25.0))
 """Chosen: a direction is covered where a point lies within this angle."""
@@ -166,6 +173,9 @@ def _vesicle(points: Array, normals: Array, voxel: float) -> EllipsoidFit | None
     """The ellipsoid that a sheet lies on, seen from most sides; None if it does not."""
     some = points[:: max(1, len(points) // _FIT_POINTS)]
     try:
+        # A sphere costs a small part of an ellipsoid, and shows that most sheets close nowhere.
+        if _covered(points - fit_sphere(some).ellipsoid.centre_xyz_angstrom) < _LIKELY_COVERED * _COVERED:
+            return None
         fit = fit_ellipsoid(some)
     except (DataUnfitError, UserInputError):
         return None
@@ -175,11 +185,16 @@ def _vesicle(points: Array, normals: Array, voxel: float) -> EllipsoidFit | None
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
     if float(np.median(np.abs(np.einsum("nd,nd->n", rays, normals)))) < _RADIAL_COSINE:
         return None
+    return fit if _covered(rays) > _COVERED else None
+
+
+def _covered(rays: Array) -> float:
+    """Part of all directions outside the missing wedge near which there is a ray ``(n, 3)``."""
     half = half_sphere(100)
     asked = np.concatenate([half, -half])
     asked = asked[np.abs(asked[:, 2]) < _WEDGE_COSINE]
-    seen = (asked @ rays.T).max(axis=1) > _NEAR_DIRECTION_COSINE
-    return fit if seen.mean() > _COVERED else None
+    units = rays / np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
+    return float(((asked @ units.T).max(axis=1) > _NEAR_DIRECTION_COSINE).mean())
 
 
 def _on_ellipsoid(fit: EllipsoidFit, points: Array, normals: Array, voxel: float) -> NDArray[np.bool_]:
