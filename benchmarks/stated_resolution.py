@@ -11,7 +11,9 @@ than the truth has:
 - apoferritin, and lumps with C6 and D4;
 - nulls: hexamers whose neighbours decide; lumps without symmetry refined as C6, D4 and O from their
   symmetrised map; smooth shells as O and as C1; smooth layers on spheres, picked and refined as hexamers
-  with C6 and C1; ice picked at random.
+  with C6 and C1; ice picked at random; with --ribosome, ribosomes as O from their symmetrised map (and from
+  their own map, which must be refused);
+- decoys: as many picks in empty ice, or on other particles, as on apoferritin.
 
     python benchmarks/stated_resolution.py 4v1w.cif hiv_ca_sp1.cif --cases hexamers_random null_lumps_D4
 """
@@ -44,6 +46,7 @@ from hiv_from_movies import hexamer_poses
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from makers.context import MemoryContext
 from makers.particle_scene import Scene, make_scene, true_map
+from makers.particle_scene import scattered as scattered_places
 
 TILTS_DEG = np.arange(-54.0, 55.0, 9.0)
 PHASE_RAD, WEIGHT = 0.1, 8.0
@@ -61,6 +64,8 @@ class Case:
     diameter: float
     settings: dict[str, object]
     directions: bool = False
+    picks: Scene | None = None
+    """Places that are picked, if they are not those of the truth."""
 
 
 def lumps(group: str, n: int, seed: int = 12) -> ParticleModel:
@@ -142,6 +147,43 @@ def smooth_layers(model: ParticleModel, seed: int) -> Scene:
     )
 
 
+def with_decoys(model: ParticleModel, decoy: ParticleModel | None, n: int, seed: int) -> tuple[Scene, Scene]:
+    """A scene of particles and as many decoys, and its picks: decoys are other particles or empty places."""
+    rng = np.random.default_rng(seed)
+    places = scattered_places(2 * n, (360, 360), 5.0, 600.0, 130.0, rng)
+    turns = Rotation.random(len(places), rng).as_matrix()
+    made = []
+    for one, mine, noise in ((model, slice(0, None, 2), 1.0), (decoy, slice(1, None, 2), 0.0)):
+        if one is not None:
+            # The same seed gives the same shifts of the images.
+            made.append(
+                make_scene(
+                    one, 0, np.random.default_rng(seed), positions=places[mine], rotations=turns[mine],
+                    shape_yx=(360, 360), pixel=5.0, tilts_deg=TILTS_DEG, dose=8.0, thickness=600.0,
+                    box_px=80, noise=noise,
+                )
+            )  # fmt: skip
+    if len(made) == 2:
+        images, more = (np.asarray(scene.series.stack.images) for scene in made)
+        images += more - np.median(more, axis=(1, 2), keepdims=True)
+    return made[0], Scene(made[0].series, places, turns)
+
+
+def ribosome(path: Path) -> ParticleModel:
+    """Every twentieth atom, about their centre."""
+    whole = model_from_file(path, PHASE_RAD)
+    points, weights = whole.points_xyz_angstrom[::20], whole.weights[::20]
+    weights = weights * (whole.weights.sum() / weights.sum())
+    return ParticleModel("ribosome", points - points.mean(axis=0), weights)
+
+
+def ribosomes(model: ParticleModel, seed: int) -> Scene:
+    return make_scene(
+        model, 16, np.random.default_rng(seed), shape_yx=(340, 340), pixel=6.0, tilts_deg=TILTS_DEG, dose=8.0,
+        thickness=900.0, box_px=128,
+    )  # fmt: skip
+
+
 def empty(seed: int, n: int = 40) -> Scene:
     """Ice, and places and orientations at random."""
     rng = np.random.default_rng(seed)
@@ -194,6 +236,25 @@ def cases(options: argparse.Namespace) -> dict[str, Callable[[], Case]]:
         "null_ice_C1": lambda: Case(empty(seed), plain, None, "C1", 130.0, usual),
         "null_ice_D4": lambda: Case(empty(seed), lumps("D4", 4), None, "D4", 130.0, usual),
     }
+    apoferritin = model_from_file(options.apoferritin, PHASE_RAD)
+
+    def among(decoy: ParticleModel | None) -> Case:
+        scene, picks = with_decoys(apoferritin, decoy, 20, seed)
+        return Case(scene, apoferritin, apoferritin, "O", 125.0, usual, picks=picks)
+
+    found["apoferritin_among_empty_picks"] = lambda: among(None)
+    found["apoferritin_among_lumps"] = lambda: among(plain)
+    found["apoferritin_among_shells"] = lambda: among(smooth_shell())
+    found["null_ice_O"] = lambda: Case(empty(seed), apoferritin, None, "O", 125.0, usual)
+    found["null_ice_C6"] = lambda: Case(empty(seed), lumps("C6", 4), None, "C6", 130.0, usual)
+    if options.ribosome is not None:
+        ours = ribosome(options.ribosome)
+        coarse = usual | {"finest_resolution_angstrom": 18.0, "initial_lowpass_angstrom": 60.0}
+        found["ribosome_C1"] = lambda: Case(ribosomes(ours, seed), ours, ours, "C1", 290.0, coarse)
+        found["null_ribosome_O"] = lambda: Case(
+            ribosomes(ours, seed), symmetrised(ours, "O"), None, "O", 290.0, coarse
+        )
+        found["null_ribosome_O_own_map"] = lambda: Case(ribosomes(ours, seed), ours, None, "O", 290.0, coarse)
     for group in ("C1", "C6"):
         found[f"null_layers_{group}"] = lambda group=group: Case(
             smooth_layers(hexamer(options.hexamer), seed), hexamer(options.hexamer), None, group, 120.0,
@@ -206,7 +267,8 @@ def cases(options: argparse.Namespace) -> dict[str, Callable[[], Case]]:
 
 def picked(case: Case, rng: np.random.Generator) -> Particles:
     """Picks 5 A off, normals some degrees off, rotations otherwise unknown."""
-    scene, n = case.scene, len(case.scene.rotations)
+    scene = case.picks or case.scene
+    n = len(scene.rotations)
     places = scene.positions_xyz_angstrom + rng.normal(0, 5.0, (n, 3))
     if case.directions:
         normals = scene.rotations[:, :, 2] + rng.normal(0, 0.05, (n, 3))
@@ -231,7 +293,9 @@ def against_truth(case: Case, average: Average, rows: ParticleRows) -> str:
     if case.model is None:
         return "no truth"
     scene, operators = case.scene, symmetry_matrices(case.symmetry)
-    _, near = cKDTree(scene.positions_xyz_angstrom).query(rows.positions_xyz_angstrom)
+    distance, near = cKDTree(scene.positions_xyz_angstrom).query(rows.positions_xyz_angstrom)
+    on_one = distance < 0.4 * case.diameter
+    rows, near = rows.take(np.flatnonzero(on_one)), near[on_one]
     true = scene.rotations[near]
     relative = np.swapaxes(true, 1, 2) @ rows.rotations
     trials = np.concatenate([np.eye(3)[None], relative])
@@ -248,7 +312,7 @@ def against_truth(case: Case, average: Average, rows: ParticleRows) -> str:
     correlation = shell_correlation(torch.tensor(density * mask), torch.tensor(model * mask))
     return (
         f"against the model {first_fall(correlation, 0.5, len(density) * voxel):.1f} A, within 10 deg "
-        f"{(errors[best] < 10).mean():.2f}"
+        f"{(errors[best] < 10).mean():.2f} of {len(near)} ({(~on_one).sum()} decoys)"
     )
 
 
@@ -298,10 +362,13 @@ def main() -> None:
     )
     parser.add_argument("apoferritin", type=Path, help="atomic model 4V1W")
     parser.add_argument("hexamer", type=Path, help="atomic model of the CA-SP1 hexamer")
+    parser.add_argument("--ribosome", type=Path, help="atomic model 4V5D")
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cases", nargs="+", help="names; all unless given")
     options = parser.parse_args()
     known = cases(options)
+    torch.set_num_threads(options.threads)
     for name in options.cases or known:
         report(name, known[name](), options.seed)
 

@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.evaluation import particle_mask
 from cryoloom.algorithms.averaging.maps import low_pass
-from cryoloom.algorithms.averaging.reconstruction import FourierSums, expected_sums, prior_precision
+from cryoloom.algorithms.averaging.reconstruction import (
+    FourierSums,
+    expected_cube,
+    expected_sums,
+    prior_precision,
+)
 from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.procedures.particle_passes import SeriesWorker
@@ -82,7 +87,7 @@ class _Breaking:
         self._mask = particle_mask(n, self._voxel, diameter_angstrom)
         self._half = worker.half.copy()
         first, second = refined.references or (refined.map, refined.map)
-        self._symmetric = 0.5 * (first + second)
+        self._symmetric = expected_cube(0.5 * (first + second), self._highest)
 
     def run(self, rng: np.random.Generator) -> Asymmetry | None:
         members = [rng.permutation(np.flatnonzero(self._half == half))[:_MOST_PER_HALF] for half in (1, 2)]
@@ -151,7 +156,7 @@ class _Breaking:
         """
         weights = sums.shell_weights()
         precision = prior_precision(weights, np.full(len(weights), _ASSUMED_FSC))
-        expected = expected_sums(sums, self._symmetric, precision)
+        expected = expected_sums(self._symmetric, precision)
         density = replace(sums, data=sums.data + expected).map(precision)
         return low_pass(density * self._mask, self._voxel, self._band)
 

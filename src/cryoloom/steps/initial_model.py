@@ -211,7 +211,7 @@ def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
 
 @step(
     "initial_model",
-    version=5,
+    version=6,
     per="particle_set",
     needs=Particles,
     gives=Average,

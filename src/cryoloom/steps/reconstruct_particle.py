@@ -52,7 +52,7 @@ class ReconstructParticleParams(AveragingParams):
 
 @step(
     "reconstruct_particle",
-    version=3,
+    version=4,
     per="particle_set",
     needs=Particles,
     gives=Average,

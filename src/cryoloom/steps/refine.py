@@ -250,7 +250,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=4,
+    version=5,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -564,8 +564,8 @@ def _without_support(
             "where one half of the tilts finds them, the other half gains "
             f"{found.share:.2f} of what particles like the average would gain (expected at least "
             f"{LEAST_SUPPORT}), {found.deviations:.1f} standard errors. Both halves agree with the first map "
-            "that they began with, as smooth shells and layers do. Begin with another first map, or give the "
-            "symmetry if they have one"
+            "that they began with, as smooth shells and layers do. Remove other particles with classify if "
+            "there are any, or begin with another first map"
         )
     return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 

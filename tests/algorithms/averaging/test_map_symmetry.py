@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.map_symmetry import (
     SymmetryFit,
+    _other_angles,
     centre_of_density,
     centred,
     fit_symmetry,
@@ -83,6 +84,15 @@ def test_axes_in_place_are_told_from_others(group):
     elsewhere = symmetry_in_place(made(group, Rotation.random(random_state=3).as_matrix()), 13.0, group)
     assert elsewhere is not None
     assert elsewhere.likeness < 0.3
+
+
+@pytest.mark.parametrize("group", ["C2", "C3", "C6", "D4", "O", "I"])
+def test_other_angles_are_none_of_the_groups(group):
+    """A half turn among them made the likeness of even groups too low."""
+    operators = symmetry_matrices(group)
+    others = _other_angles(operators)
+    assert rotations_between(others, np.eye(3)[None], operators).min() > 4.0
+    assert len(others) >= 10
 
 
 def test_a_ball_tells_nothing_of_a_symmetry():

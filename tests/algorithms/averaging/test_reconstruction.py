@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from cryoloom.algorithms.averaging.maps import low_pass
 from cryoloom.algorithms.averaging.reconstruction import (
     Insertion,
+    expected_cube,
     expected_sums,
     insert_particles,
     prior_precision,
@@ -99,7 +100,7 @@ def test_an_expected_map_stands_where_no_image_contributes(scene):
     density = scene[0]
     empty = Insertion(BOX_PX, HIGHEST).sums()
     precision = np.full(int(HIGHEST) + 1, 3.0)
-    found = replace(empty, data=expected_sums(empty, density, precision)).map(precision)
+    found = replace(empty, data=expected_sums(expected_cube(density, HIGHEST), precision)).map(precision)
     inside = soft_sphere(BOX_PX, 0.3 * BOX_PX, 4.0)
     curve = shell_correlation(found * inside, density * inside)
     assert curve[1 : int(HIGHEST) - 1].min() > 0.99

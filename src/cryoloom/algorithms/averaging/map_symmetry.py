@@ -18,7 +18,12 @@ from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.shell_correlation import non_radial
-from cryoloom.geometry.orientation_grid import half_sphere_directions, rotation_grid, z_axis_to
+from cryoloom.geometry.orientation_grid import (
+    half_sphere_directions,
+    rotation_grid,
+    rotations_between,
+    z_axis_to,
+)
 from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.geometry.symmetry import symmetry_matrices
 
@@ -41,9 +46,11 @@ _STEP_DEG, _MOST_POINTS = 10.0, 6000
 """Chosen: step of the search for axes, which a refinement follows, and number of points compared. More cost
 time."""
 _N_ANGLES, _MOST_AXES = 11, 8
-"""Angles about an axis, and axes, of the rotations compared with. Chosen: elevenths of a turn, which small
-groups do not have. The middle angle is the exception: a half turn, which even groups have, so their likeness
-comes out low by up to an eleventh."""
+"""Angles about an axis, and axes, of the rotations compared with. Chosen: between elevenths of a turn, which
+small groups do not have, but for the half turn in the middle (`_LEAST_AWAY_DEG`)."""
+_LEAST_AWAY_DEG = 4.0
+"""Chosen: rotations nearer than this to one of the group's are not compared with. They are the half turn of
+even groups and, 3.3 degrees off, two fifths of a turn; with them the likeness came out too low."""
 #: Angular part of a map's power; that of a ball on a grid is lower.
 _LEAST_ANGULAR_PART = 1e-3
 # A map has a group if its rotations bring back this much of what other angles change, and no other placing of
@@ -192,7 +199,9 @@ def _other_angles(operators: Array) -> Array:
     # One of each line of axes.
     axes = axes[[i for i, a in enumerate(axes) if not any(abs(a @ b) > _SAME_LINE_COSINE for b in axes[:i])]]
     angles = 2.0 * np.pi * (np.arange(_N_ANGLES) + 0.5) / _N_ANGLES
-    return np.concatenate([rotation_from_vector(angles[:, None] * axis) for axis in axes[:_MOST_AXES]])
+    found = np.concatenate([rotation_from_vector(angles[:, None] * axis) for axis in axes[:_MOST_AXES]])
+    away = rotations_between(found, np.eye(3)[None], operators)
+    return found[away >= _LEAST_AWAY_DEG]
 
 
 class _SelfLikeness:

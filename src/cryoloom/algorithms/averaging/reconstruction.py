@@ -24,6 +24,7 @@ from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices, su
 __all__ = [
     "FourierSums",
     "Insertion",
+    "expected_cube",
     "expected_sums",
     "insert_particles",
     "prior_precision",
@@ -104,12 +105,16 @@ def prior_precision(
     return weights * (1.0 - fsc) / fsc
 
 
-def expected_sums(sums: FourierSums, expected: torch.Tensor, precision: NDArray[np.float64]) -> torch.Tensor:
-    """What an expected map ``(box, box, box)`` adds to the data of sums, with a prior's precision by shells.
+def expected_cube(expected: torch.Tensor, highest: float) -> torch.Tensor:
+    """Half cube of an expected map ``(box, box, box)`` as `expected_sums` takes it."""
+    return cube_of_map(expected * gridding_square(expected.shape[0]), highest)
+
+
+def expected_sums(cube: torch.Tensor, precision: NDArray[np.float64]) -> torch.Tensor:
+    """What an expected map, as a half cube, adds to the data of sums, with a prior's precision by shells.
 
     Data with it, over the weights plus the precision, give the expected map where no image contributes.
     """
-    cube = cube_of_map(expected * gridding_square(expected.shape[0]), sums.highest)
     return cube * _by_shell(precision, cube_frequency(cube.shape))
 
 
