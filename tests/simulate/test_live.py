@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 
@@ -67,3 +68,13 @@ def test_it_takes_its_time_and_grows(raw, tmp_path):
     assert lengths == sorted(lengths)
     assert any(0 < length < whole for length in lengths)
     assert lengths[-1] == whole
+
+
+def test_movies_that_lie_beside_their_mdocs_come_with_their_tilts(raw, tmp_path):
+    flat, to = tmp_path / "flat", tmp_path / "to"
+    shutil.copytree(raw, flat)
+    for path in (flat / "frames").iterdir():
+        path.rename(flat / path.name)
+    names = sorted(movies(raw))
+    play_session(flat, to, LivePlan(0.0, missing=frozenset({names[1]})))
+    assert sorted({path.name for path in to.iterdir()} & set(names)) == [names[0], *names[2:]]
