@@ -57,7 +57,7 @@ def play_session(source: Path, to: Path, plan: LivePlan) -> None:
     found, _ = series_of_mdocs(source.glob("*.mdoc"))
     movies = MovieFolder([source])
     to.mkdir(parents=True, exist_ok=True)
-    named = {exposure.movie_name for series in found for exposure in series.exposures}
+    named = {exposure.movie_name or "" for series in found for exposure in series.exposures}
     _copy_the_rest(source, to, {mdoc.path.name for series in found for mdoc in series.mdocs} | named)
     taken = [list(_exposures(series, plan)) for series in found]
     for exposure in _sequence(taken, plan.interleaved, plan.out_of_order):
@@ -66,7 +66,7 @@ def play_session(source: Path, to: Path, plan: LivePlan) -> None:
         _write_movie(exposure, movies, source, to, plan, plan.n_pieces)
 
 
-def _copy_the_rest(source: Path, to: Path, of_tilts: set[str | None]) -> None:
+def _copy_the_rest(source: Path, to: Path, of_tilts: set[str]) -> None:
     for path in source.iterdir():
         if path.is_file() and path.name not in of_tilts:
             shutil.copyfile(path, to / path.name)
