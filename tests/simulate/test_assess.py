@@ -54,6 +54,26 @@ def test_a_tilts_own_shift_is_an_error(truth, series, rng):
     assert found.per_tilt_angstrom[series.tilts[0].acquisition_index] > 30
 
 
+@pytest.mark.parametrize("height", [-1800.0, 60.0, 1800.0])
+def test_a_robust_comparison_finds_another_origin_and_names_the_tilts_that_are_off(
+    height, truth, series, rng
+):
+    """Beads below thick ice put the origin a thousand angstrom away; three tilts are wrong besides."""
+    wrong, moved = {0, 4, 9}, []
+    for i, tilt in enumerate(series.tilts):
+        shift = np.array(tilt.pose.shift_xy_angstrom) - (tilt.pose.matrix @ [20.0, -40.0, height])[:2]
+        shift += 500.0 if i in wrong else 0.0
+        moved.append(replace(tilt, pose=replace(tilt.pose, shift_xy_angstrom=tuple(shift))))
+    found = alignment_error_angstrom(
+        truth, replace(series, tilts=tuple(moved)), truth.random_specimen_points(rng, 100), robust=True
+    )
+    # Cauchy's loss gives 500 A a pull of 10 A / 50 = 0.2 A each.
+    assert {
+        i for i, t in enumerate(series.tilts) if found.per_tilt_angstrom[t.acquisition_index] > 5
+    } == wrong
+    assert found.translation_xyz_angstrom[2] == pytest.approx(height, abs=20)
+
+
 def test_frame_shifts_of_fractions_are_compared_with_means_over_them(truth, series):
     true = np.array(truth.tilts[0].frame_shifts_yx_angstrom)
     pairs = true.reshape(-1, 2, 2).mean(axis=1)

@@ -74,8 +74,19 @@ def alignment_error_angstrom(
     def misses(motion: NDArray[np.float64]) -> NDArray[np.float64]:
         return (project(moved(motion), matrices, shifts) - target).ravel()
 
-    loss = "cauchy" if robust else "linear"
-    best = least_squares(misses, np.zeros(6), loss=loss, f_scale=ROBUST_SCALE_ANGSTROM)
+    if robust:
+        middle = points_xyz_angstrom.mean(axis=0)
+        first = _common_translation(
+            matrices, target.mean(axis=1) - project(middle[None], matrices, shifts)[:, 0]
+        )
+        best = least_squares(
+            misses,
+            np.concatenate([np.zeros(3), first / scale]),
+            loss="cauchy",
+            f_scale=ROBUST_SCALE_ANGSTROM,
+        )
+    else:
+        best = least_squares(misses, np.zeros(6))
     squared = (misses(best.x).reshape(target.shape) ** 2).sum(axis=2)
     return AlignmentError(
         rms_angstrom=float(np.sqrt(squared.mean())),
@@ -86,6 +97,25 @@ def alignment_error_angstrom(
         rotation=Rotation.from_rotvec(best.x[:3]).as_matrix(),
         translation_xyz_angstrom=scale * best.x[3:],
     )
+
+
+def _common_translation(
+    matrices: NDArray[np.float64], moved_xy_angstrom: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Translation of the specimen ``(3,)`` that agrees with the moves of most tilts' images ``(n, 2)``.
+
+    Each pair of tilts tells one. The height may differ by the thickness of the ice between two right
+    solutions: at 20 degrees that moves an image by hundreds of angstrom, which a robust fit that begins at 0
+    takes for outliers.
+    """
+    rows = matrices[:, :2]
+    first, second = np.triu_indices(len(rows), k=1)
+    stacked = np.concatenate([rows[first], rows[second]], axis=1)
+    moves = np.concatenate([moved_xy_angstrom[first], moved_xy_angstrom[second]], axis=1)
+    found = np.einsum("nij,nj->ni", np.linalg.pinv(stacked, rcond=1e-6), moves)
+    misses = np.linalg.norm(found @ rows.transpose(0, 2, 1) - moved_xy_angstrom[:, None], axis=2)
+    cost = np.log1p((misses / ROBUST_SCALE_ANGSTROM) ** 2).sum(axis=0)
+    return np.asarray(found[np.argmin(cost)])
 
 
 def axis_error_deg(truth: Truth, series: TiltSeries) -> float:

@@ -188,7 +188,7 @@ def _load_ahead(series: TiltSeries, params: AlignSeriesParams, context: StepCont
 
 @step(
     "align_series",
-    version=6,
+    version=7,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

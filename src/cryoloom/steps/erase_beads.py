@@ -117,7 +117,7 @@ RECORDS = (
 
 @step(
     "erase_beads",
-    version=3,
+    version=4,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -258,7 +258,7 @@ RECORDS = (
 @step(
     "estimate_ctf",
     takes_by_hand=("ctf",),
-    version=13,
+    version=14,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

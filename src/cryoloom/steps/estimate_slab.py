@@ -135,7 +135,7 @@ RECORDS = (
 @step(
     "estimate_slab",
     takes_by_hand=("slab",),
-    version=6,
+    version=7,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

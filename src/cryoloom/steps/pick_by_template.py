@@ -180,7 +180,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
 
 @step(
     "pick_by_template",
-    version=2,
+    version=3,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

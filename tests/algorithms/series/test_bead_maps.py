@@ -53,3 +53,38 @@ def test_the_diameter_is_measured(rng, diameter):
     images = images_with_beads(rng, places, diameter, shape=(360, 401), depth=5.0)
     # The candidates stand 18 % apart.
     assert measure_bead_diameter(images, 0) == pytest.approx(diameter, rel=0.2)
+
+
+def crowded(rng, n, diameter, shape=(90, 106)):
+    """Places of beads that do not overlap, all over the field and beyond its border."""
+    places = []
+    while len(places) < n:
+        at = rng.uniform(-0.55, 0.55, 2) * np.array(shape[::-1]) * PIXEL
+        if all(np.hypot(*(at - other)) > 1.15 * diameter for other in places):
+            places.append(at)
+    return np.array(places)
+
+
+@pytest.mark.parametrize("n", [4, 12, 28, 40])
+def test_gold_is_found_where_it_fills_the_field(rng, n):
+    """40 beads of 100 A cover a quarter of it: the spread of the map is then that of the beads."""
+    places = crowded(rng, n, 100.0)
+    images = images_with_beads(rng, places, 100.0, shape=(90, 106))
+    maps = bead_maps(images, 100.0)
+    found, _ = bead_candidates(maps, 0, 6.0)
+    inside = (np.abs(places) < np.array([530.0, 450.0]) - 60).all(axis=1)
+    nearest = np.linalg.norm(found[:, None] - places[inside], axis=-1).min(axis=0)
+    assert (nearest < 0.5 * PIXEL).mean() > 0.9
+    assert (np.linalg.norm(found[:, None] - places, axis=-1).min(axis=1) < 4 * PIXEL).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_structured_noise_does_not_count_as_crowded_gold(seed):
+    """Blobs of many sizes, as crowded cytoplasm shows, in a small field."""
+    drawn = np.random.default_rng(seed)
+    y, x = (np.fft.fftfreq(n) for n in (80, 106))
+    falloff = 1 / (0.03 + np.hypot(y[:, None], x[None]))
+    image = np.fft.ifft2(np.fft.fft2(drawn.normal(size=(80, 106))) * falloff).real
+    one = TiltImages(torch.from_numpy(image[None] / image.std()).float(), PIXEL, np.ones(1), np.ones(1))
+    for diameter in (60.0, 100.0, 200.0):
+        assert len(bead_candidates(bead_maps(one, diameter), 0, 6.0)[0]) == 0
