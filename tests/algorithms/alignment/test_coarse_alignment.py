@@ -9,6 +9,7 @@ from cryoloom.algorithms.alignment.first_alignment import choose_axis
 from cryoloom.algorithms.series.tilt_images import shrink_images
 from makers.blob_series import AXIS, TILTS, make_series
 from makers.coarse_images import ALL, images_of
+from makers.gold_field import gold
 
 
 def spot(shape, at_yx, width=3.0):
@@ -59,3 +60,15 @@ def test_unused_images_do_not_matter(rng):
     coarse = align_coarsely(images, TILTS, axis, usable)
     assert misplacement(coarse.shift_xy_angstrom, truth)[usable].max() < 100.0
     assert np.isnan(coarse.prominence[[3, 15]]).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_gold_far_below_the_height_that_the_stage_keeps_is_followed(seed):
+    """At 20 degrees it is 480 A from the middle of the series, beyond the reach of 0.3 of the field."""
+    images, geometry = gold(seed, height=-1400.0)
+    everything = np.ones(geometry.n_views, dtype=bool)
+    found = align_coarsely(images, geometry.tilt_deg, geometry.mean_axis_deg, everything)
+    assert 0.3 * min(images.shape_yx) * images.pixel_size_angstrom < 310
+    assert (
+        misplacement(found.shift_xy_angstrom, geometry).max() < 60.0
+    )  # a wrong peak is off by 150 A and more

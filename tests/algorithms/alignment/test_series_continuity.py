@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.alignment.series_continuity import Continuity, series_continuity
+from cryoloom.algorithms.alignment.series_continuity import Continuity, posed_apart, series_continuity
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from makers.gold_field import gold
 
 PIXEL = 12.0
 TILT_DEG = np.arange(-60.0, 61.0, 4.0)
@@ -67,3 +68,27 @@ def test_a_view_that_shows_something_else_is_found(lost, away_angstrom, rng):
 def test_an_uncertain_difference_breaks_nothing():
     assert Continuity(3.0, across=0.2, among=0.6, error=0.05).is_broken(0.55)
     assert not Continuity(3.0, across=0.2, among=0.6, error=0.2).is_broken(0.55)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_blocks_that_follow_other_beads_are_posed_apart(seed):
+    images, geometry = gold(seed)
+    everything = np.ones(geometry.n_views, dtype=bool)
+    alone, in_parts = posed_apart(images, geometry, everything)
+    assert not alone.any()
+    assert not in_parts
+    shift = geometry.shift_xy_angstrom.copy()
+    shift[geometry.tilt_deg > 8] += [330.0, -180.0]
+    shift[12] += [-250.0, 240.0]
+    alone, in_parts = posed_apart(images, replace(geometry, shift_xy_angstrom=shift), everything)
+    np.testing.assert_array_equal(np.flatnonzero(alone), [12])
+    assert in_parts
+
+
+@pytest.mark.parametrize("n_particles", [0, 5, 60])
+def test_images_that_agree_nowhere_contradict_no_poses(n_particles, rng):
+    """Noise has no peak that is certain; and true poses are not contradicted, however few the features."""
+    images, geometry = particles_in_noise(rng, n_particles=n_particles)
+    alone, in_parts = posed_apart(images, geometry, EVERYTHING)
+    assert not alone.any()
+    assert not in_parts

@@ -21,7 +21,7 @@ from cryoloom.algorithms.alignment.focus import drift_error, focus_series, sharp
 from cryoloom.algorithms.alignment.patch_tracking import track_patches
 from cryoloom.algorithms.alignment.pose_uncertainty import AXIS_ERROR_DEG, reported_errors
 from cryoloom.algorithms.alignment.projection_matching import match_projections
-from cryoloom.algorithms.alignment.series_continuity import series_continuity
+from cryoloom.algorithms.alignment.series_continuity import posed_apart, series_continuity
 from cryoloom.algorithms.alignment.track_coverage import LEAST_WEIGHT, followed_part, least_in_common
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
@@ -305,14 +305,18 @@ def _hold_together(beads: BeadTracking, tilt_images: TiltImages, usable: NDArray
 def checked_by_features(one: Alignment, tilt_images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
     """An alignment by images with what features of the specimen, sought anew about it, say of it.
 
-    A view that does not show what the next ones show has no pose of its own.
+    A view that does not show what the next ones show has no pose of its own. Whole images are asked as well:
+    gold is alike everywhere, and features that continue may be other beads.
     """
     found = series_continuity(tilt_images, one.solution.geometry, usable)
-    alone = found.unsupported
+    placed = one.solution.view_residuals_angstrom(one.tracks)[1] >= one.least_points
+    apart, in_parts = posed_apart(tilt_images, one.solution.geometry, usable & placed & ~found.unsupported)
+    alone = found.unsupported | apart
     if found.least is None:  # too few features to tell: only the tracks themselves can
         holds = one.redundancy >= LEAST_REDUNDANCY
     else:
         holds = not found.least.is_broken(LEAST_CONTINUITY)
+    holds &= not in_parts
     weight = np.where(alone[one.tracks.view], 0.0, one.solution.robust_weight)
     return replace(
         one,

@@ -32,6 +32,10 @@ MAX_REFERENCES = 5  # chosen: nearest placed images that an image is compared wi
 #: Chosen: height of a peak over the map's standard deviation, above the 5 that noise alone reaches
 #: (`select_tilts`). A less certain image is not used as a reference in the first pass.
 SURE_PROMINENCE = 6.0
+#: Chosen: height of a peak near the neighbour's shift, over that of the one near the middle of the series,
+#: from which it is used. Where what is seen lies far from the height that the stage keeps (gold below thick
+#: ice), images drift out of the reach about the middle; a true peak out there is several times as high.
+HIGHER_AT_NEIGHBOUR = 1.3
 TAPER = 0.1  # chosen: of the sides; sharp edges would correlate with each other at no shift
 
 
@@ -82,7 +86,8 @@ def align_coarsely(
 ) -> CoarseAlignment:
     """Place every usable image; the others stay with the last placed neighbour.
 
-    max_shift_fraction : largest distance of an image from the middle of the series, fraction of the field.
+    max_shift_fraction : largest distance of an image from the middle of the series, or from its neighbour
+    where the images agree much better there; fraction of the field.
     Images must be small already (about 200 pixels a side): this is a search over the whole field.
     """
     shape = tilt_images.shape_yx
@@ -145,8 +150,17 @@ class _Search:
         )
         # Centres: the canvas' is canvas // 2, the image's is n // 2 from its corner.
         offset = [c // 2 - int(n) // 2 for c, n in zip(self.canvas, self.images.shape[1:], strict=True)]
-        first = [round(float(m)) - o for m, o in zip(middle_yx_px, offset, strict=True)]
-        maps = torch.roll(maps, (-first[0], -first[1]), dims=(0, 1))
-        peak = find_peaks(maps, self.reach_px)
+        found, height, prominence = self._peak_about(maps, middle_yx_px, offset)
+        nearer = self._peak_about(maps, shifts_yx_px[near[0]], offset)
+        if nearer[1] > HIGHER_AT_NEIGHBOUR * height:
+            found, _, prominence = nearer
+        return found, prominence
+
+    def _peak_about(
+        self, maps: torch.Tensor, place_yx_px: Array, offset: list[int]
+    ) -> tuple[Array, float, float]:
+        """Highest peak within reach of a place: its shift (y, x), height and prominence."""
+        first = [round(float(m)) - o for m, o in zip(place_yx_px, offset, strict=True)]
+        peak = find_peaks(torch.roll(maps, (-first[0], -first[1]), dims=(0, 1)), self.reach_px)
         found = peak.shifts_yx_px.double().cpu().numpy() + first + np.array(offset)
-        return found, float(peak.prominence)
+        return found, float(peak.height), float(peak.prominence)
