@@ -48,6 +48,10 @@ def summary(lines: list[dict[str, Any]]) -> None:
             f"  true over reported pose error: median {np.median(ratio):.1f}, "
             f"within it {np.mean(ratio < 1):.0%}"
         )
+    tilts = [(x["tilts_within"], x["tilts_told"]) for x in lines if x.get("tilts_told")]
+    if tilts:
+        within, every = np.sum(tilts, axis=0)
+        print(f"  tilts whose true pose error is within their reported one: {within / every:.0%} of {every}")
     slabs = [
         (x["thickness_off_angstrom"], x["thickness_told_angstrom"])
         for x in lines

@@ -165,7 +165,9 @@ def _judged(project: cryoloom.Project, truth: Truth) -> dict[str, Any]:
         internal = ["no tomogram, and nothing says why"]
     line: dict[str, Any] = {"internal": internal, "unfit": unfit, "warnings": warnings}
     series = _series_of(project) if aligned else None
-    return line if series is None else line | _compared(series, truth, figures, warnings)
+    if series is None:
+        return line
+    return line | _compared(series, truth, figures, warnings, _told_pose_errors(project))
 
 
 def doubted_defoci(warnings: list[str]) -> set[int]:
@@ -187,8 +189,23 @@ def _series_of(project: cryoloom.Project) -> TiltSeries | None:
     return None
 
 
+def _told_pose_errors(project: cryoloom.Project) -> dict[int, float]:
+    """Error that `align_series` reported for each tilt, by acquisition index."""
+    told: dict[int, float] = {}
+    for item in project.database.items(with_values=False, with_records=True):
+        record = item.records.get("alignment")
+        if record:
+            pairs = zip(record["acquisition_index"], record["pose_error_angstrom"], strict=True)
+            told = {i: error for i, error in pairs if error is not None}
+    return told
+
+
 def _compared(
-    series: TiltSeries, truth: Truth, figures: dict[str, float], warnings: list[str]
+    series: TiltSeries,
+    truth: Truth,
+    figures: dict[str, float],
+    warnings: list[str],
+    told_of_tilts: dict[int, float],
 ) -> dict[str, Any]:
     """Poses and defocus beside the truth. Of the specimen and its mirror image the nearer is taken."""
     placed = {t.acquisition_index: t.pose for t in series.included if t.pose and not t.pose.predicted}
@@ -234,6 +251,8 @@ def _compared(
         "method": series.tilt_axis_deg.measured_by,
         "pose_rms_angstrom": round(error.rms_angstrom, 1),
         "pose_told_angstrom": told,
+        "tilts_within": sum(error.per_tilt_angstrom[i] < e for i, e in told_of_tilts.items() if i in placed),
+        "tilts_told": sum(i in placed for i in told_of_tilts),
         "defocus_median_angstrom": round(float(np.median(np.abs(list(defocus.values())))))
         if defocus
         else None,
