@@ -14,7 +14,8 @@ def test_a_session_does_not_fail_for_an_internal_reason_and_is_not_wrong_in_sile
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("i", [8, 20])
+@pytest.mark.parametrize("i", [8, 20, 313])
 def test_a_session_with_beads_comes_out_right(i, tmp_path):
+    """Of number 313 the field is full of gold, 120 nm below what the stage keeps in place."""
     line = process_session(drawn_session(i), tmp_path)
     assert line["verdict"] == "right", line
