@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryoloom.model import Microscope, Tilt, TiltOverride, TiltSeries, Tomogram, series_of
+from cryoloom.model import Average, Microscope, Tilt, TiltOverride, TiltSeries, Tomogram
 from cryoloom.model.tilt import DecidedBy
 
 SERIES = TiltSeries("TS_07", Microscope(), 1.35, (Tilt(0, 0.0, 0.0, 3.0),))
@@ -29,6 +29,12 @@ def test_decisions_change_the_series_and_not_the_volume():
 
 
 def test_the_series_of_an_item():
-    assert series_of(Tomogram(SERIES, VOLUME, 10.8)) is SERIES
-    assert series_of(SERIES) is SERIES
-    assert series_of(VOLUME) is None
+    assert Tomogram(SERIES, VOLUME, 10.8).own_series is SERIES
+    assert SERIES.own_series is SERIES
+    assert Average("ribosome", VOLUME, 5.0).own_series is None
+
+
+def test_its_facts_are_those_of_its_series_and_the_voxel():
+    facts = Tomogram(SERIES, VOLUME, 10.8).facts()
+    assert facts == SERIES.facts() | {"voxel_size_angstrom": 10.8}
+    assert (facts["n_tilts"], facts["dose_per_angstrom2"]) == (1.0, 3.0)

@@ -8,7 +8,8 @@ import pytest
 from cryoloom.algorithms.series.derived_pixels import Difference
 from cryoloom.formats.pixels.mrc import MrcSink, write_mrc
 from cryoloom.model import Stack
-from cryoloom.procedures.written_stack import WrittenStack
+from cryoloom.procedures.written_stack import WrittenStack, stacks_by_prefix, with_stacks
+from makers.made_series import make_series
 
 SHAPE = (2, 20, 30)
 
@@ -62,3 +63,12 @@ def test_a_stack_without_images_is_refused(tmp_path, rng):
     made = WrittenStack(FolderContext(tmp_path), stored(tmp_path, rng, "float32"), SHAPE, 2.0)
     with pytest.raises(ValueError, match="no image was written"):
         made.finished()
+
+
+def test_stacks_are_found_and_replaced_by_the_prefix_of_their_files():
+    images = np.zeros(SHAPE, np.float32)
+    old, new = Stack(images, 2.0), Stack(images, 4.0)
+    series = with_stacks(make_series(), {"": old, "corrected_": old})
+    assert stacks_by_prefix(series) == {"": old, "corrected_": old}
+    binned = with_stacks(series, {prefix: new for prefix in stacks_by_prefix(series)})
+    assert (binned.stack, binned.weighted, binned.corrected) == (new, None, new)

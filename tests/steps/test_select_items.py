@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import LeftOut
+from cryoloom.model import Average, LeftOut
 from cryoloom.steps.select_items import SelectItemsParams, select_items
 from makers.made_series import aligned, make_series
 
@@ -68,3 +69,12 @@ def test_what_cannot_be_read_is_refused_before_anything_runs(context):
         SelectItemsParams(where="import_it() > 3")
     with pytest.raises(DataUnfitError, match="There are: dose_per_angstrom2, highest_tilt_deg"):
         choose(context, where="score > 3")
+
+
+def test_an_average_is_selected_by_what_it_says_of_itself(context):
+    average = Average("ribosome", np.zeros((4, 4, 4), np.float32), 5.0, n_particles=30)
+    assert not isinstance(
+        select_items(average, SelectItemsParams(where="n_particles > 20"), context), LeftOut
+    )
+    left = select_items(average, SelectItemsParams(where="n_particles > 40"), context)
+    assert left.reason == "not n_particles > 40: n_particles is 30"

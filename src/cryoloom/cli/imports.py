@@ -35,8 +35,8 @@ def imported_line(value: Mapping[str, Any]) -> str:
 
 def _series(value: Mapping[str, Any] | None) -> TiltSeries | None:
     """A stored tilt series whose files are not opened."""
-    made = None if value is None else decode(value, Path(), _unopened, _unopened)
-    return made if isinstance(made, TiltSeries) and made.tilts else None
+    made = None if value is None else decode(value, Path(), _unopened, _unopened).own_series
+    return made if made is not None and made.tilts else None
 
 
 def _unopened(path: Path) -> Any:

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.cli.terminal import console
-from cryoloom.model import series_of
 from cryoloom.store.codec import decode
 from cryoloom.store.current import current_state
 from cryoloom.store.decisions import in_force
@@ -57,9 +56,8 @@ def _series(reader: ProjectReader) -> Iterator[tuple[str, str, tuple[TiltRow, ..
         done = [item for _, item in one.made if item.state == "done"]
         for item in reversed(done):
             value = decode(reader.value_of(item.id or 0), reader.folder, _unopened, _unopened)
-            series = series_of(value)
-            if series is not None:
-                yield one.name, one.state, tilt_rows(series)
+            if value.own_series is not None:
+                yield one.name, one.state, tilt_rows(value.own_series)
                 break
 
 

@@ -14,7 +14,7 @@ from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, lost_in
 from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.formats.relion import relion5
 from cryoloom.formats.warp import tilt_series as warp
-from cryoloom.model import Average, ParticleRows, Particles, TiltSeries, Tomogram, series_of
+from cryoloom.model import Average, Item, ParticleRows, Particles, TiltSeries, Tomogram
 from cryoloom.store.current import CurrentState
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord
@@ -141,9 +141,9 @@ def parts_behind(database: Reader, item: ItemRecord, value: object) -> list[Item
 
 
 def exportable(
-    values: Sequence[object], further: Sequence[object] = ()
+    values: Sequence[Item], further: Sequence[Item] = ()
 ) -> tuple[list[ExportItem], list[Particles], list[Average]]:
-    """Series (each once, with its tomogram if there is one), particle sets, and averages.
+    """What formats describe: series (each once, with its tomogram if any), particle sets, and averages.
 
     further : values of further outputs of the same results. Refined particles among them replace the picks
     that they were made from.
@@ -159,7 +159,7 @@ def exportable(
         pairs |= {series.name: (series, None) for series in one.series}
         pairs |= {tomogram.name: (tomogram.series, tomogram) for tomogram in one.tomograms}
     for value in values:
-        if (series := series_of(value)) is not None:
+        if (series := value.own_series) is not None:
             pairs[series.name] = (series, value if isinstance(value, Tomogram) else None)
     averages = [value for value in values if isinstance(value, Average)]
     return [pairs[name] for name in sorted(pairs)], particles, averages

@@ -58,14 +58,15 @@ def open_in_imod(
     run = project.find_run(source)
     value = project.value(_item_of(project, item, source))
     folder = project.folder / "by_hand" / f"{run.id}_{run.node}" / item
-    if isinstance(value, TiltSeries):
-        step, values, made = _series(value, folder, start or _in_this_terminal)
-    elif isinstance(value, Tomogram):
-        step, values, made = _tomogram(value, folder, start or _in_this_terminal)
-    else:
-        raise UserInputError(
-            f"{item} of {run.node} is neither a tilt series nor a tomogram; name a run of one of these"
-        )
+    match value:  # etomo and 3dmod open these two kinds
+        case TiltSeries():
+            step, values, made = _series(value, folder, start or _in_this_terminal)
+        case Tomogram():
+            step, values, made = _tomogram(value, folder, start or _in_this_terminal)
+        case _:
+            raise UserInputError(
+                f"{item} of {run.node} is neither a tilt series nor a tomogram; name a run of one of these"
+            )
     if not (made and take_back):
         return HandMade(folder, None, step)
     return HandMade(folder, project.run(step, input=run.id, items=(item,), **values), step)

@@ -15,7 +15,7 @@ from cryoloom.engine.history.results import current_runs, history_of, sentence
 from cryoloom.engine.history.side_by_side import compared_programs
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError
-from cryoloom.model import Average, Particles, TiltSeries, Tomogram
+from cryoloom.model import Average, Item, Particles, TiltSeries, Tomogram
 from cryoloom.report.page import state_of_report, write_report
 from cryoloom.store.current import SeriesState, current_state
 from cryoloom.store.database import Database
@@ -155,16 +155,17 @@ def _series_report(project: Project, name: str, made: list[tuple[RunRecord, Item
     for run, item in made:
         if item.state != "done" or item.value is None or item.is_fanned_out:
             continue
-        value: object = project.value(item)
-        if isinstance(value, Tomogram):
-            # One that was imported knows no tilts: what is known of them stays.
-            tomogram, series = value, value.series if value.series.tilts else series or value.series
-        elif isinstance(value, Particles):
-            particles[run.node] = value
-        elif isinstance(value, Average):
-            average = value
-        elif isinstance(value, TiltSeries):
-            series = value
+        value: Item = project.value(item)
+        own = value.own_series
+        if own is not None and (own.tilts or series is None):  # that of an imported tomogram knows no tilts
+            series = own
+        match value:  # what the report shows of each kind
+            case Tomogram():
+                tomogram = value
+            case Particles():
+                particles[run.node] = value
+            case Average():
+                average = value
     failure = next(((run.node, sentence(item.error) or "") for run, item in made if item.error), None)
     return SeriesReport(
         name=name,

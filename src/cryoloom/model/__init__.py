@@ -4,19 +4,20 @@ from cryoloom.model.average import Average, FscCurve
 from cryoloom.model.ctf import Ctf, DefocusReference
 from cryoloom.model.extracted_images import ExtractedImages
 from cryoloom.model.image_warp import ImageWarp
-from cryoloom.model.item import DecisionsBySeries, Item, PixelSet
+from cryoloom.model.item import Item
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
 from cryoloom.model.particles import ParticleRows, Particles
+from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import KeyedPixels, Pixels, PixelSink
 from cryoloom.model.pose import Pose
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
 from cryoloom.model.table import ArrayTable, Table
-from cryoloom.model.tilt import DecidedBy, Exclusion, Tilt, TiltOverride
+from cryoloom.model.tilt import DecidedBy, DecisionsBySeries, Exclusion, Tilt, TiltOverride
 from cryoloom.model.tilt_series import Stack, TiltSeries
-from cryoloom.model.tomogram import Tomogram, series_of
+from cryoloom.model.tomogram import Tomogram
 
 __all__ = [
     "ArrayTable",
@@ -50,5 +51,4 @@ __all__ = [
     "TiltOverride",
     "TiltSeries",
     "Tomogram",
-    "series_of",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cryoloom.model.added_later import ADDED_LATER
-from cryoloom.model.item import DecisionsBySeries, PixelSet
+from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import Pixels
+from cryoloom.model.tilt import DecisionsBySeries
 
 __all__ = ["Average", "FscCurve"]
 
@@ -44,6 +45,16 @@ class Average:
     diameter_angstrom: float | None = None
     local_resolution: Pixels | None = field(default=None, metadata=ADDED_LATER)
     """Resolution in angstrom at every voxel of the mask, NaN outside."""
+
+    @property
+    def own_series(self) -> None:
+        """None: it comes of many series."""
+        return None
+
+    def facts(self) -> dict[str, float]:
+        """Particles, if they were counted, and voxel size."""
+        counted = {} if self.n_particles is None else {"n_particles": float(self.n_particles)}
+        return {**counted, "voxel_size_angstrom": self.voxel_size_angstrom}
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """The map, its halves, its mask and its local resolution."""

@@ -1,29 +1,15 @@
-"""Interface of items that flow through a workflow: a name and pixels."""
+"""Interface of items that flow through a workflow: what the engine asks of any of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Protocol, Self, runtime_checkable
 
-from cryoloom.model.pixels import Pixels
-from cryoloom.model.tilt import TiltOverride
+from cryoloom.model.pixel_set import PixelSet
+from cryoloom.model.tilt import DecisionsBySeries
+from cryoloom.model.tilt_series import TiltSeries
 
-__all__ = ["DecisionsBySeries", "Item", "PixelSet"]
-
-DecisionsBySeries = Mapping[str, Sequence[TiltOverride]]
-"""Decisions of users on tilts, by name of the series."""
-
-
-@dataclass(frozen=True, slots=True)
-class PixelSet:
-    """Images or volumes of an item with one shape and pixel size."""
-
-    pixels: Mapping[str, Pixels]
-    """By role: images, volume, even, odd. Three axes each."""
-    pixel_size_angstrom: float
-    n_sections: int = 0
-    """Smallest number of sections, by the item's references to them."""
+__all__ = ["Item"]
 
 
 @runtime_checkable
@@ -34,8 +20,15 @@ class Item(Protocol):
     def name(self) -> str:
         """The same from step to step."""
 
+    @property
+    def own_series(self) -> TiltSeries | None:
+        """The one series that it is or was reconstructed from; None for what may come of several."""
+
     def with_decisions(self, by_series: DecisionsBySeries) -> Self:
         """Copy in which the tilts of its series are left out or kept as users decided."""
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """All pixels the item holds, for the checks before it is recorded."""
+
+    def facts(self) -> Mapping[str, float]:
+        """Figures that it has without a step, by name: sizes, counts and ranges."""

@@ -13,8 +13,9 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.average import Average
 from cryoloom.model.extracted_images import ExtractedImages
-from cryoloom.model.item import DecisionsBySeries, PixelSet
+from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.table import Table
+from cryoloom.model.tilt import DecisionsBySeries
 from cryoloom.model.tilt_series import TiltSeries
 from cryoloom.model.tomogram import Tomogram
 
@@ -56,6 +57,11 @@ class ParticleRows:
     def n(self) -> int:
         """How many particles."""
         return len(self.particle)
+
+    @property
+    def halves(self) -> NDArray[np.int64]:
+        """Half of every particle, ``(n,)``: 1 or 2, or 0 for none, also if halves are not decided."""
+        return np.zeros(self.n, np.int64) if self.half is None else self.half
 
     @classmethod
     def of(
@@ -183,6 +189,15 @@ class Particles:
         raise DataUnfitError(
             f"particles of {tomogram!r} have no tilt series; the set has {[s.name for s in self.series]}"
         )
+
+    @property
+    def own_series(self) -> None:
+        """None: a set may come of several series (`series`)."""
+        return None
+
+    def facts(self) -> dict[str, float]:
+        """How many particles."""
+        return {"n_particles": float(self.n_particles)}
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """Extracted images; those of its series and tomograms were checked when these were made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -12,7 +13,7 @@ from cryoloom.model.limits import require
 from cryoloom.model.movie import Movie
 from cryoloom.model.pose import Pose
 
-__all__ = ["DecidedBy", "Exclusion", "Tilt", "TiltOverride"]
+__all__ = ["DecidedBy", "DecisionsBySeries", "Exclusion", "Tilt", "TiltOverride"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class TiltOverride:
     keep: bool
     reason: str
     by: DecidedBy
+
+
+DecisionsBySeries = Mapping[str, Sequence[TiltOverride]]
+"""Decisions of users on tilts, by name of the series."""
 
 
 @dataclass(frozen=True, slots=True)

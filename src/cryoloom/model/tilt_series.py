@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.model.added_later import ADDED_LATER
-from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.limits import require
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference
+from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import Pixels
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
-from cryoloom.model.tilt import Tilt, TiltOverride
+from cryoloom.model.tilt import DecisionsBySeries, Tilt, TiltOverride
 
 __all__ = ["Stack", "TiltSeries"]
 
@@ -149,6 +149,24 @@ class TiltSeries:
             raise KeyError(f"{self.name} has no tilt of acquisition index {sorted(unknown)}")
         tilts = tuple(replace(tilt, **changes.get(tilt.acquisition_index, {})) for tilt in self.tilts)
         return replace(self, tilts=tilts)
+
+    @property
+    def own_series(self) -> TiltSeries:
+        """The series itself."""
+        return self
+
+    def facts(self) -> dict[str, float]:
+        """Tilts, dose and pixel size; an imported tomogram's series may know no tilts."""
+        facts = {
+            "n_tilts": float(len(self.tilts)),
+            "n_included": float(len(self.included)),
+            "pixel_size_angstrom": self.pixel_size_angstrom,
+        }
+        if self.tilts:
+            tilts = [tilt.nominal_tilt_deg for tilt in self.tilts]
+            facts["lowest_tilt_deg"], facts["highest_tilt_deg"] = min(tilts), max(tilts)
+            facts["dose_per_angstrom2"] = max(tilt.dose_end_per_angstrom2 for tilt in self.tilts)
+        return facts
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """Its stacks."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cryoloom.model.item import DecisionsBySeries, PixelSet
+from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import Pixels
+from cryoloom.model.tilt import DecisionsBySeries
 from cryoloom.model.tilt_series import TiltSeries
 
-__all__ = ["Tomogram", "series_of"]
+__all__ = ["Tomogram"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Tomogram:
         """A tomogram has the name of its series."""
         return self.series.name
 
+    @property
+    def own_series(self) -> TiltSeries:
+        """The series it was reconstructed from."""
+        return self.series
+
+    def facts(self) -> dict[str, float]:
+        """Those of its series, and the voxel size."""
+        return {**self.series.facts(), "voxel_size_angstrom": self.voxel_size_angstrom}
+
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """The volume and its halves."""
         named = {"volume": self.volume, "even": self.even, "odd": self.odd}
@@ -37,10 +47,3 @@ class Tomogram:
     def with_decisions(self, by_series: DecisionsBySeries) -> Tomogram:
         """Copy with the decisions of users on its series; the volume is unchanged."""
         return replace(self, series=self.series.with_decisions(by_series))
-
-
-def series_of(item: object) -> TiltSeries | None:
-    """The series that an item is or was reconstructed from; None for anything else."""
-    if isinstance(item, Tomogram):
-        return item.series
-    return item if isinstance(item, TiltSeries) else None

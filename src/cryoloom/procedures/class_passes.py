@@ -23,7 +23,7 @@ from cryoloom.algorithms.averaging.reconstruction import FourierSums, Insertion
 from cryoloom.contract.step import StepContext
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
 from cryoloom.model import ParticleRows, TiltSeries
-from cryoloom.procedures.particle_passes import run_part
+from cryoloom.procedures.particle_passes import extraction, run_part
 
 __all__ = ["ClassPasses", "run_class_part"]
 
@@ -49,16 +49,8 @@ class ClassPasses:
         self._highest = float(self.layout.plane.radius[-1])
         self._n_orders = 0
         self.n_visible = np.zeros(self.rows.n, np.int64)
-        layout = self.layout
         parts = [
-            {
-                "kind": "extract",
-                "series": one,
-                "positions": self.rows.positions_xyz_angstrom[mine],
-                "layout": [layout.cut_px, layout.box_px, layout.crop_px, layout.image_pixel_angstrom],
-                "max_dose": self.max_dose_per_angstrom2,
-                "folder": self._folder(i),
-            }
+            extraction(one, self.rows, mine, self.layout, self.max_dose_per_angstrom2, self._folder(i))
             for i, (one, mine) in enumerate(zip(self.series, self._members, strict=True))
         ]
         for mine, made in zip(self._members, self.context.imap(run_part, parts), strict=True):
@@ -67,7 +59,7 @@ class ClassPasses:
     @property
     def half(self) -> NDArray[np.int64]:
         """Half of every particle; 0 leaves it out, ``(n,)``."""
-        return np.zeros(self.rows.n, np.int64) if self.rows.half is None else self.rows.half
+        return self.rows.halves
 
     def likelihoods(self, classes: Sequence[tuple[torch.Tensor, torch.Tensor]], *, junk: bool) -> Array:
         """Log-likelihoods ``(n, class)``, junk last; each particle is compared with its own half's maps."""

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 COMPARED_VOXELS = 192
-"""Part of half tomograms that is compared, along each axis, about their middle."""
+"""Chosen: voxels of half tomograms that is compared, along each axis, about their middle."""
 _RESOLUTION_THRESHOLD = 0.143
 """Threshold of the correlation of halves: Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
 _MEAN_TO_PER_PX = 0.25

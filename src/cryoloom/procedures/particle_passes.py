@@ -53,6 +53,7 @@ __all__ = [
     "SeriesWorker",
     "averaging_bytes",
     "direction_record",
+    "extraction",
     "fsc_record",
     "image_stack",
     "joined_particles",
@@ -308,7 +309,7 @@ class SeriesWorker:
     @property
     def half(self) -> NDArray[np.int64]:
         """Half of each particle, 1 or 2, ``(n,)``; 0 for those that are left out."""
-        return np.zeros(self.rows.n, np.int64) if self.rows.half is None else self.rows.half
+        return self.rows.halves
 
     @property
     def positions_xyz_angstrom(self) -> Array:
@@ -322,14 +323,7 @@ class SeriesWorker:
         self._refuse_without_room(layout)
         self._layout, self._gains = layout, {}
         parts = [
-            {
-                "kind": "extract",
-                "series": one,
-                "positions": self.rows.positions_xyz_angstrom[mine],
-                "layout": [layout.cut_px, layout.box_px, layout.crop_px, layout.image_pixel_angstrom],
-                "max_dose": self.max_dose_per_angstrom2,
-                "folder": self._folder(i),
-            }
+            extraction(one, self.rows, mine, layout, self.max_dose_per_angstrom2, self._folder(i))
             for i, (one, mine) in enumerate(zip(self.series, self._members, strict=True))
         ]
         for mine, made in zip(self._members, self.context.imap(run_part, parts), strict=True):
@@ -643,6 +637,25 @@ class SeriesWorker:
         if self._layout is None:
             raise ValueError("extract particles before passes are run over them")
         return self._layout
+
+
+def extraction(
+    series: TiltSeries,
+    rows: ParticleRows,
+    members: NDArray[np.int64],
+    layout: BoxLayout,
+    max_dose_per_angstrom2: float,
+    folder: Path,
+) -> dict[str, Any]:
+    """Order for `run_part` to cut the members of a set out of their series into a folder."""
+    return {
+        "kind": "extract",
+        "series": series,
+        "positions": rows.positions_xyz_angstrom[members],
+        "layout": [layout.cut_px, layout.box_px, layout.crop_px, layout.image_pixel_angstrom],
+        "max_dose": max_dose_per_angstrom2,
+        "folder": folder,
+    }
 
 
 def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,7 @@ from cryoloom.model import Tomogram
 __all__ = ["RidgeVolume", "bytes_for_ridges", "ridge_volume"]
 
 COARSEST_OF_INTEREST_ANGSTROM = 600.0
-"""Variation over more than 1.5 times this is removed: the ice, not membranes and filaments."""
+"""Chosen: variation over more than 1.5 times this is removed: the ice, not membranes and filaments."""
 _HIGHPASS = 1.5
 
 

@@ -22,7 +22,7 @@ from cryoloom.procedures.specimen_records import MIDDLE_ERROR, THICKNESS_ERROR
 __all__ = ["SPECIMEN_FIGURES", "place_specimen", "with_handedness_followed"]
 
 LEAST_TILTS = 5
-"""Fewest images in which the specimen can be searched for."""
+"""Chosen: fewest images in which the specimen can be searched for."""
 
 SPECIMEN_FIGURES = (
     Figure(

@@ -31,7 +31,7 @@ THICKNESS_ERROR = Figure(
 PICTURE_SIDE = 140
 """Chosen: pixels of the picture in the report."""
 LARGEST_THICKNESS_ERROR = 0.1
-"""Of the thickness, without a warning."""
+"""Chosen: of the thickness, without a warning."""
 
 
 def report_specimen(found: FoundSpecimen, context: StepContext) -> None:

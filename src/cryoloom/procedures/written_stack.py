@@ -1,7 +1,9 @@
-"""A stack that is made from another one, written image by image and stored as that one is."""
+"""Stacks made from others, written image by image and stored as those are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,9 +12,22 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.images.half_precision import keeps_half_precision
 from cryoloom.algorithms.series.derived_pixels import is_half_precision
 from cryoloom.contract.step import StepContext
-from cryoloom.model import Pixels, PixelSink, Stack
+from cryoloom.model import Pixels, PixelSink, Stack, TiltSeries
 
-__all__ = ["WrittenStack"]
+__all__ = ["WrittenStack", "stacks_by_prefix", "with_stacks"]
+
+
+def stacks_by_prefix(series: TiltSeries) -> dict[str, Stack]:
+    """The stacks a series has, by what the names of their files begin with."""
+    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
+    return {prefix: stack for prefix, stack in stacks.items() if stack is not None}
+
+
+def with_stacks(series: TiltSeries, made: Mapping[str, Stack]) -> TiltSeries:
+    """The series with these stacks, by prefix as `stacks_by_prefix`, and no others."""
+    return replace(
+        series, stack=made.get(""), weighted=made.get("weighted_"), corrected=made.get("corrected_")
+    )
 
 
 class WrittenStack:

@@ -13,8 +13,6 @@ Figure: ``covered_percent``, the part of the aligned images covered by old ones,
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,7 +28,7 @@ from cryoloom.geometry.frames import binned_shape
 from cryoloom.geometry.tilt_axis import axis_lies_along_x
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
 from cryoloom.procedures.upright_series import upright_series
-from cryoloom.procedures.written_stack import WrittenStack
+from cryoloom.procedures.written_stack import WrittenStack, stacks_by_prefix, with_stacks
 
 __all__ = ["ApplyAlignmentParams", "apply_alignment"]
 
@@ -80,8 +78,7 @@ FIGURES = (
 def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: StepContext) -> TiltSeries:
     """Write the aligned images of a series, dose-weighted and CTF-corrected ones too, and their halves."""
     tilts, poses = _poses(series)
-    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
-    present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
+    present = stacks_by_prefix(series)
     total = sum(len(stack.present) for stack in present.values()) * len(tilts)
     done, covered = 0, []
     made = {}
@@ -98,12 +95,7 @@ def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: S
                 context.progress(done, total)
         made[prefix] = written.finished()
     context.figure("covered_percent", 100.0 * float(np.mean(covered)))
-    return replace(
-        upright_series(series, "apply_alignment"),
-        stack=made.get(""),
-        weighted=made.get("weighted_"),
-        corrected=made.get("corrected_"),
-    )
+    return with_stacks(upright_series(series, "apply_alignment"), made)
 
 
 def _poses(series: TiltSeries) -> tuple[list[Tilt], list[Pose]]:

@@ -25,7 +25,7 @@ from cryoloom.procedures.specimen_origin import with_handedness_followed
 __all__ = ["AssignPosesParams", "assign_poses"]
 
 _SAME_FIELD = 0.02
-"""Binning drops some rows at the edge; cropping that would move the centre drops more."""
+"""Chosen: binning drops some rows at the edge; cropping that would move the centre drops more."""
 
 
 class AssignPosesParams(StepParams):

@@ -19,8 +19,8 @@ from cryoloom.model import Particles, TiltSeries
 __all__ = ["AssignSeriesParams", "assign_series"]
 
 _LARGEST_TURN_DEG = 2.0
-"""Largest change between both poses of a tilt: a refinement changes them by less, another alignment by
-more."""
+"""Chosen: largest change between both poses of a tilt. A refinement changes them by less, another alignment
+by more."""
 
 
 class AssignSeriesParams(StepParams):

@@ -13,7 +13,6 @@ Figure: ``pixel_size_angstrom`` of the binned images.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Stack, TiltSeries
-from cryoloom.procedures.written_stack import WrittenStack
+from cryoloom.procedures.written_stack import WrittenStack, stacks_by_prefix, with_stacks
 
 __all__ = ["BinSeriesParams", "bin_series"]
 
@@ -74,8 +73,7 @@ FIGURES = (
 )
 def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext) -> TiltSeries:
     """Bin the images of a series, dose-weighted and CTF-corrected ones too, and their halves."""
-    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
-    present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
+    present = stacks_by_prefix(series)
     if not present:
         _ = series.best_stack  # raises where there is none
     frames = {prefix: _frame(series, stack, params) for prefix, stack in present.items()}
@@ -97,9 +95,7 @@ def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext
             context.progress(done, total)
         made[prefix] = written.finished()
     context.figure("pixel_size_angstrom", next(iter(made.values())).pixel_size_angstrom)
-    return replace(
-        series, stack=made.get(""), weighted=made.get("weighted_"), corrected=made.get("corrected_")
-    )
+    return with_stacks(series, made)
 
 
 def _frame(series: TiltSeries, stack: Stack, params: BinSeriesParams) -> BinnedFrame:

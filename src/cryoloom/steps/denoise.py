@@ -142,7 +142,7 @@ def _effort(params: DenoiseParams, device: str) -> _Effort:
 
 _MIB = 1 << 20
 """Bytes of a mebibyte."""
-_BESIDES_BYTES = 600 * _MIB  # torch's code and pools
+_BESIDES_BYTES = 600 * _MIB  # chosen: torch's code and pools
 #: Chosen: boxes that will be rotated are extracted wider by this factor: a square has its corners at 1.41.
 _WIDER_BOX = 1.5
 

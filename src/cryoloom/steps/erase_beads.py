@@ -29,7 +29,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Stack, Tilt, TiltSeries
-from cryoloom.procedures.written_stack import WrittenStack
+from cryoloom.procedures.written_stack import WrittenStack, stacks_by_prefix, with_stacks
 
 __all__ = ["EraseBeadsParams", "erase_beads"]
 
@@ -234,10 +234,7 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
     by_section = {tilt.section: view for view, tilt in enumerate(tilts)}
     made: dict[str, Stack] = {}
     before, after, pixels_erased, pixels_all = 0.0, 0.0, 0, 0
-    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
-    for prefix, stack in stacks.items():
-        if stack is None:
-            continue
+    for prefix, stack in stacks_by_prefix(series).items():
         radius_px = discs.radius_angstrom / stack.pixel_size_angstrom
         n_sections, (n_y, n_x) = stack.images.shape[0], stack.shape_yx
         written = WrittenStack(context, stack, (n_sections, n_y, n_x), stack.pixel_size_angstrom, prefix)
@@ -258,7 +255,7 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
         made[prefix] = written.finished()
     context.figure("bead_contrast_left_percent", 100.0 * after / before if before else 0.0)
     context.figure("erased_percent", 100.0 * pixels_erased / pixels_all)
-    return replace(series, stack=made[""], weighted=made.get("weighted_"), corrected=made.get("corrected_"))
+    return with_stacks(series, made)
 
 
 def _darkness(image: NDArray[np.float32], places: Array, discs: _Discs, stack: Stack) -> float:

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _SAME_RATIO = 0.02
-"""Of width to height: binning rounds sizes."""
+"""Chosen, of width to height: binning rounds sizes."""
 
 Describe = Callable[[Path, int], Movie]
 """Opens a movie's header with the requested EER sampling; raises DataUnfitError."""

@@ -90,7 +90,7 @@ _LEAST_AGREEING = 0.3
 _LEAST_PARTICLES = 8
 """Chosen: fewer give no two halves that mean anything."""
 _TOUCHING_DIAMETERS = 0.7
-"""Particles nearer than this overlap in the mask and belong to one half."""
+"""Chosen: particles nearer than this overlap in the mask and belong to one half."""
 #: Chosen: likeness, after another pass without symmetry, of particles aligned by a map with imposed symmetry.
 _LEAST_LIKENESS_AGAIN = 0.3
 #: Chosen: orientations that share a particle, up to which a map distinguishes orientations.

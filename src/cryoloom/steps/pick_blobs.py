@@ -51,7 +51,7 @@ _VOXELS_ACROSS = 20
 _LEAST_SIGNIFICANCE = 4.0
 """Chosen: below it chance alone has maxima by the thousand; how many of the rest are chance is counted."""
 _LOBE_DIAMETERS = 1.6
-"""Extent of the bright rim that a high-passed image has around a dense object."""
+"""Chosen: extent of the bright rim that a high-passed image has around a dense object."""
 
 
 class PickBlobsParams(StepParams):
@@ -94,6 +94,7 @@ def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
 
 @step(
     "pick_blobs",
+    version=2,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

@@ -61,7 +61,7 @@ _FINEST_STEP_DEG = 7.5
 _HAND_NATS = 20.0
 """Chosen: evidence for the other hand above which the user is warned; less may be chance."""
 _BESIDES_BYTES = 500_000_000
-"""torch's code and pools."""
+"""Chosen: torch's code and pools, as in other steps (`benchmarks/declared_memory.py`)."""
 _BEYOND_BOX = 1.05
 """Chosen: a diameter up to 5 % beyond the box is rounding."""
 

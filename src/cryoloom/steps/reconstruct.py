@@ -233,11 +233,11 @@ class ReconstructParams(StepParams):
 
 
 _ROWS_AT_ONCE = 256
-"""Rows corrected for depth at a time if no memory limit is given: the halo is then a small part."""
+"""Chosen: rows corrected for depth at a time if no memory limit is given: the halo is then a small part."""
 
 
 _EDGE_VOXELS = 16
-"""Aligned images have no values at their outermost pixels."""
+"""Chosen: aligned images have no values at their outermost pixels."""
 _SHIFTS_ANGSTROM = 300.0
 """Chosen: step of the shifts for which the middle of an image is cut out. Most series lie within the
 first, so this part is known before the poses and can be prepared."""

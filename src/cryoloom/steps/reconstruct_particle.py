@@ -43,7 +43,7 @@ from cryoloom.procedures.particle_passes import (
 __all__ = ["ReconstructParticleParams", "reconstruct_particle"]
 
 _TOUCHING_DIAMETERS = 0.7
-"""Particles nearer than this overlap in the mask and belong to one half."""
+"""Chosen: particles nearer than this overlap in the mask and belong to one half."""
 
 
 class ReconstructParticleParams(AveragingParams):

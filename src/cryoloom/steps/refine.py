@@ -101,7 +101,7 @@ _LEAST_PARTICLES = 4
 # Likeness of the first map under its symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _TOUCHING_DIAMETERS = 0.7
-"""Particles nearer than this overlap in the mask and belong to one half."""
+"""Chosen: particles nearer than this overlap in the mask and belong to one half."""
 #: Of the first reference: what halves share anyway (`refinement`).
 _LOWPASS_ANGSTROM = 40.0
 #: Of right poses 1 to 4.3 in single simulated sets. A smooth shell had 7 and 20, particles that neighbours

@@ -69,7 +69,7 @@ Array = NDArray[np.float64]
 _N_FOLDS, _LEAST_PARTICLES = 4, 8
 """Chosen: parts of which one is left out in turn, and two particles for each."""
 _SETTLED_RESOLUTIONS = 0.1
-"""Rms movement of particles in the images, relative to the resolution, that does not affect an average."""
+"""Chosen: rms movement of particles in the images, relative to the resolution, that affects no average."""
 
 
 class RefineSeriesParams(StepParams):
@@ -165,6 +165,7 @@ RECORDS = (
 
 @step(
     "refine_series",
+    version=2,
     per="particle_set",
     needs=Particles,
     gives=Particles,
@@ -199,7 +200,7 @@ def refine_series(
     positions = rows.positions_xyz_angstrom.copy()
     changed, made = [], []
     for series in particles.series:
-        mine = np.flatnonzero((rows.tomogram == series.name) & (_halves(rows) > 0))
+        mine = np.flatnonzero((rows.tomogram == series.name) & (rows.halves > 0))
         if len(mine) < _LEAST_PARTICLES:
             context.warn(
                 f"{series.name} is not refined: {len(mine)} particles are too few to leave some out; "
@@ -233,10 +234,6 @@ def _why_not(rows: ParticleRows, average: Average, resolution: float | None) -> 
     return ""
 
 
-def _halves(rows: ParticleRows) -> NDArray[np.int64]:
-    return np.zeros(rows.n, np.int64) if rows.half is None else rows.half
-
-
 @dataclass(frozen=True, slots=True)
 class _Compared:
     """Images of all particles, and the cubes of both halves they are compared with."""
@@ -259,7 +256,7 @@ class _SeriesRefinement:
         context: StepContext,
     ) -> None:
         self.before, self.series, self.positions = series, series, rows.positions_xyz_angstrom
-        self.rotations, self.half = rows.rotations, _halves(rows)
+        self.rotations, self.half = rows.rotations, rows.halves
         self.decisions: list[Decision] = []
         self.contrast_waits = False
         self._moved_angstrom = 0.0

@@ -65,6 +65,7 @@ class SegmentMembranesParams(StepParams):
 
 @step(
     "segment_membranes",
+    version=2,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

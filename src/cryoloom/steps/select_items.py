@@ -18,7 +18,7 @@ from cryoloom.algorithms.series.conditions import parse_condition, unmeasured_na
 from cryoloom.contract.item_names import is_named
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
-from cryoloom.model import LeftOut, TiltSeries, Tomogram
+from cryoloom.model import Item, LeftOut
 
 __all__ = ["SelectItemsParams", "select_items"]
 
@@ -53,9 +53,7 @@ class SelectItemsParams(StepParams):
     reads_figures=True,
     methods="Of {n_all} items {n_done} were selected[ (condition: {where})].",
 )
-def select_items(
-    item: TiltSeries | Tomogram, params: SelectItemsParams, context: StepContext
-) -> TiltSeries | Tomogram | LeftOut:
+def select_items(item: Item, params: SelectItemsParams, context: StepContext) -> Item | LeftOut:
     """Pass items on that are selected by name and whose figures meet a condition; leave others out."""
     by_hand = params.reason or "by name"
     if params.not_names and is_named(item.name, params.not_names):
@@ -64,7 +62,7 @@ def select_items(
         return LeftOut(f"{by_hand}: {item.name} is none of {params.names}")
     if params.where.strip():
         condition = parse_condition(params.where)
-        figures = {**_facts(item), **context.upstream_figures}
+        figures = {**item.facts(), **context.upstream_figures}
         unknown = unmeasured_names(condition.names, figures, context.upstream_not_measurable)
         if unknown:
             why = "; ".join(f"{name} is not measurable: {reason}" for name, reason in unknown.items())
@@ -73,20 +71,3 @@ def select_items(
         if failing:
             return LeftOut(failing)
     return item
-
-
-def _facts(item: TiltSeries | Tomogram) -> dict[str, float]:
-    """Figures that every series has without a step."""
-    series = item.series if isinstance(item, Tomogram) else item
-    tilts = [tilt.nominal_tilt_deg for tilt in series.tilts]
-    facts = {
-        "n_tilts": float(len(tilts)),
-        "n_included": float(len(series.included)),
-        "lowest_tilt_deg": min(tilts),
-        "highest_tilt_deg": max(tilts),
-        "dose_per_angstrom2": max(tilt.dose_end_per_angstrom2 for tilt in series.tilts),
-        "pixel_size_angstrom": series.pixel_size_angstrom,
-    }
-    if isinstance(item, Tomogram):
-        facts["voxel_size_angstrom"] = item.voxel_size_angstrom
-    return facts

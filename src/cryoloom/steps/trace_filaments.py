@@ -34,7 +34,7 @@ __all__ = ["TraceFilamentsParams", "trace_filaments"]
 _DIRECTIONS = 220
 """Chosen: over half a sphere, about 10 degrees apart."""
 _SD_OF_DIAMETER = 0.35
-"""Width of the Gaussian ridge that matches a solid rod best, in diameters."""
+"""Chosen: width of the Gaussian ridge that matches a solid rod best, in diameters."""
 _PRIOR_WIDTH_DEG = 10.0
 """Chosen: standard deviation of a direction, the prior of a later search."""
 
@@ -75,6 +75,7 @@ class TraceFilamentsParams(StepParams):
 
 @step(
     "trace_filaments",
+    version=2,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

@@ -19,7 +19,7 @@ from cryoloom.contract.discovery import figure_names, record_names
 from cryoloom.contract.figures import FigureRole
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
-from cryoloom.model import Average, DecidedBy, Particles, Stack, TiltOverride, TiltSeries, Tomogram
+from cryoloom.model import Average, DecidedBy, Item, Particles, Stack, TiltOverride, TiltSeries, Tomogram
 from cryoloom.store.codec import decode, fingerprint
 from cryoloom.store.current_log import CurrentLog
 from cryoloom.store.current_nodes import CurrentNode
@@ -39,7 +39,12 @@ _MOST_LOCATED = 256
 """Chosen: number of images whose location is cached."""
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
-_VOLUMES = ("volume", "even", "odd")
+_ROLES = {
+    "TiltSeries": tuple(f"{stack}.{half}" for stack in reversed(_STACKS) for half in _HALVES),
+    "Tomogram": ("volume", "even", "odd"),
+    "Average": ("map",),
+}
+"""Roles of the images that a value may have, best first, by its kind."""
 _COMPUTED = {kind.__name__ for kind in DERIVED}
 
 
@@ -575,15 +580,10 @@ class ProjectView:
 
     def picture_of(self, run: RunRecord) -> ImageAt | None:
         """Image of the last result of a run; None if there is none."""
-        roles = {
-            "TiltSeries": tuple(f"{stack}.images" for stack in reversed(_STACKS)),
-            "Tomogram": _VOLUMES,
-            "Average": ("map",),
-        }
         done = [one for one in self._reader.items(run.id, with_values=False) if one.state == "done"]
         for item in reversed(done[-3:]):  # if these have no images, the others have none either
             value = self._reader.value_of(item.id or 0) or {}
-            for role in roles.get(str(value.get("$type")), ()):
+            for role in _ROLES.get(str(value.get("$type")), ()):
                 with contextlib.suppress(UserInputError):
                     self._pixels_of(value, role)
                     return ImageAt(item.id or 0, role)
@@ -629,13 +629,13 @@ class ProjectView:
         return found, "volume" if value["$type"] != "TiltSeries" and "stack" not in role else "stack"
 
 
-def image_roles(value: TiltSeries | Tomogram) -> tuple[str, ...]:
+def image_roles(value: Item) -> tuple[str, ...]:
     """Roles of the images in a value, best first."""
-    if isinstance(value, Tomogram):
-        return tuple(role for role in _VOLUMES if getattr(value, role) is not None)
-    return tuple(
-        f"{stack}.{half}"
-        for stack in reversed(_STACKS)
-        for half in _HALVES
-        if getattr(value, stack) is not None and getattr(getattr(value, stack), half) is not None
-    )
+
+    def is_there(role: str) -> bool:
+        found: Any = value
+        for part in role.split("."):
+            found = getattr(found, part, None)
+        return found is not None
+
+    return tuple(role for role in _ROLES.get(type(value).__name__, ()) if is_there(role))

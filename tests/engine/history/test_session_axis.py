@@ -1,11 +1,13 @@
 """The session's axis from a project's runs; outlying series are aligned again, in a run that says why."""
 
+import numpy as np
 import pytest
 
 from cryoloom.engine.history import session_axis as module
 from cryoloom.engine.history.session_axis import session_axis
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
+from cryoloom.model import Average
 from makers.fakes import find_series
 from makers.graphs import run as run_steps
 from makers.outlying_axes import project
@@ -36,7 +38,8 @@ def test_results_that_are_no_series_have_no_hand(project, monkeypatch):
     """Particles have the name of their series; the axis of a session with picks ended in an error."""
     read = module._value
     aligned = project.find_run("align_series").id
-    monkeypatch.setattr(module, "_value", lambda *of: read(*of) if of[2].run_id == aligned else object())
+    average = Average("ribosome", np.zeros((4, 4, 4), np.float32), 5.0)
+    monkeypatch.setattr(module, "_value", lambda *of: read(*of) if of[2].run_id == aligned else average)
     _, found = session_axis(project.database, project.folder)
     assert found.axis_deg == pytest.approx(85.3)
     assert [v.hand_agrees for v in found.verdicts] == [None] * 5

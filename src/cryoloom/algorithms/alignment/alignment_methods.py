@@ -63,7 +63,8 @@ LEAST_IN_COMMON = 2
 #: lowest is 0.61 on EMPIAR-10499 and 0.8 to 0.9 on simulated series; at jumps of the poses it is 0.2 to 0.4.
 LEAST_CONTINUITY = 0.55
 #: Particles mistaken for beads fit to 0.6 pixel, true beads to 0.1, and to 0.4 on noisy series. For all kinds
-#: of tracks: if both halves give the same poses, no other method is better.
+#: of tracks: if both halves give the same poses, no other method is better. The error is chosen, a little
+#: below the residual.
 SURE_RESIDUAL_PIXELS = 0.25
 SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5
@@ -87,7 +88,7 @@ MATCHING_PIXEL_ANGSTROM = 22.0  # chosen: an eighth as many voxels as with 11; l
 # (`benchmarks/alignment_accuracy.py`): beads and features are off by 1 A, patches by 3 to 9.
 SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
 DISAGREEMENT_PIXELS = 4.0
-"""Rms distance of the poses of two ways, in pixels of alignment, from which they do not agree."""
+"""Chosen: rms distance of the poses of two ways, in pixels of alignment, from which they do not agree."""
 LEAST_REDUNDANCY = 2.0
 """Of tracks in images: a solution fits fewer whatever they follow. Patches of a random session with 13 tilts
 and a gap of 28 degrees had 1.6, a residual of 7 A and poses 550 A off; 12 points in all of five tilts have

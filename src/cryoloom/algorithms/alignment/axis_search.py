@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _LEAST_STEEP_DEG = 15.0
-"""Of the steeper tilt of a pair: below, a wrong axis hardly changes what both images have in common."""
+"""Chosen, of the steeper tilt of a pair: below, a wrong axis hardly changes what both images share."""
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ COMMON_LINE_PIXELS = 160  # chosen: shorter side of the images; common lines are
 COMMON_LINE_REACH_DEG, COMMON_LINE_STEP_DEG = 6.0, 1.5
 """Chosen: about the axis of the first search, good to a degree or two."""
 SAME_AXIS_DEG = 1.0
-"""Between metadata and common line, to agree."""
+"""Chosen: between metadata and common line, to agree; each is good to a degree or two."""
 
 
 @dataclass(frozen=True, slots=True)

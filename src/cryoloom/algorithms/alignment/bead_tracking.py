@@ -86,7 +86,7 @@ SAME_BEAD = 0.3
 #: of a bead shares nearly all views.
 MOST_SHARED = 0.3
 # Beads searched again at their predicted positions.
-#: Radius of the search in diameters; it does not reach the centre of a bead that touches.
+#: Chosen: radius of the search in diameters; it does not reach the centre of a bead that touches.
 SEARCH_REACH = 0.45
 #: Chosen: least height in standard deviations of the map, and over the median of the view's beads.
 LEAST_RESCUED = (3.5, 0.35)

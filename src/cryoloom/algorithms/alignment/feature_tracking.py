@@ -29,24 +29,24 @@ from cryoloom.kernels.projection.sum_on_grid import sum_on_grid
 __all__ = ["FeatureTracking", "error_of_halves", "find_features", "track_features"]
 
 LEAST_SEEN = 0.6
-"""Part of the usable images that must show a grid point for it to be scored."""
+"""Chosen: part of the usable images that must show a grid point for it to be scored."""
 
 Array = NDArray[np.float64]
 
-BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex have contrast in it
-SEPARATION_ANGSTROM = 220.0  # half the coarsest detail of the band
+BAND_ANGSTROM = (450.0, 130.0)  # chosen: features of the size of a large complex have contrast in it
+SEPARATION_ANGSTROM = 220.0  # chosen: half the coarsest detail of the band
 #: Chosen: border of the images that is not used, as a fraction of the shorter side.
 INSET = 0.015
 #: Chosen: height of the grid on either side of the mean of the first solution's points, as in
 #: `reprojections`.
 DEPTH_ANGSTROM = 900.0
-GRID_ANGSTROM = 36.0  # less than a third of the finest detail of the band
+GRID_ANGSTROM = 36.0  # chosen: less than a third of the finest detail of the band
 LEAST_SIGNIFICANCE = 5.5  # of a maximum of the back-projection; chance maxima reach about 5
 MOST_FEATURES = 150  # chosen: the highest maxima; bounds the time
 BOX_ANGSTROM = 320.0  # chosen: side of what is compared, a large complex and its surroundings
 LEAST_IN_A_HALF = 8  # chosen: for poses from each half alone
-LEAST_PROMINENCE = 3.5  # of a correlation peak over its map's deviation
-# Search radius (fraction of the box) of each round, and angular width of the mean in degrees.
+LEAST_PROMINENCE = 3.5  # chosen: of a correlation peak over its map's deviation
+# Chosen: search radius (fraction of the box) of each round, and angular width of the mean in degrees.
 ROUNDS = ((0.25, np.inf), (0.2, np.inf), (0.15, 40.0), (0.15, 25.0))
 
 

@@ -28,11 +28,11 @@ __all__ = ["LocalChoice", "LocalPrior", "LocalSolution", "find_local_alignment",
 
 Array = NDArray[np.float64]
 
-N_CONTROLS = 3  # along each side: a bulge of the field as a whole is its largest displacement
+N_CONTROLS = 3  # chosen, along each side: a bulge of the field as a whole is its largest displacement
 N_FOLDS = 5  # chosen: of the tracks, each left out once
 REWEIGHTINGS = 3  # chosen: rounds of weights against outliers
 LEAST_TRACKS = 8  # chosen: fewer gains have no standard error worth the name
-LEAST_SIGNIFICANCE = 2.0  # standard errors over the tracks
+LEAST_SIGNIFICANCE = 2.0  # chosen: standard errors over the tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class LocalPrior:
 
 
 PRIORS = tuple(LocalPrior(size, memory) for size in (3.0, 8.0, 20.0) for memory in (0.0, 0.9))
+"""Chosen: tried in turn; tracks that were left out decide."""
 
 
 @dataclass(frozen=True, slots=True)

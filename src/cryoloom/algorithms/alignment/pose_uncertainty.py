@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 # 68 % of the true errors of simulated series (`benchmarks/pose_errors.py`, seeds 1 and 2); the gold of
 # EMPIAR-10499 asks for 0.5 and 0.7. What is used lies between the two.
 SHARED_PART = {"beads": 0.3, "fiducials": 0.3, "features": 0.3, "patches": 0.45}
-TILT_ERROR_DEG = 0.1  # rms of a stage's angles about what it reports
+TILT_ERROR_DEG = 0.1  # chosen, as the simulator's: rms of a stage's angles about what it reports
 # Rms error of the axis on simulated series; patches are all about one plane and hardly tell it.
 AXIS_ERROR_DEG = {"beads": 0.02, "fiducials": 0.02, "features": 0.05, "patches": 0.4}
 DEPTH_ANGSTROM = 350.0  # rms height in 1200 A of ice, also where all tracks lie in one plane

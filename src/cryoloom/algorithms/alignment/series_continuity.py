@@ -46,7 +46,7 @@ LEAST_FEATURES = 10
 N_NEXT = 4
 #: Chosen: features of a single view; with fewer it is not supported.
 LEAST_IN_A_VIEW = 5
-#: Least fraction of the typical agreement of a view with its neighbours: 0.5 at the ends of good series.
+#: Chosen: least fraction of the typical agreement of a view with its neighbours: 0.5 at good series' ends.
 LEAST_SUPPORT = 0.35
 #: Chosen: standard deviations to which images are clipped; without it gold outweighs everything else.
 LARGEST_DEVIATION = 4.0

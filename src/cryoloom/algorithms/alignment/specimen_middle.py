@@ -36,7 +36,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 SPECIMEN_PIXEL_ANGSTROM = 15.0
-"""Approximate pixel size of the images in which the specimen is searched."""
+"""Chosen: approximate pixel size of the images in which the specimen is searched."""
 SEARCH_HEIGHT_ANGSTROM = 5000.0  # chosen: of the volume, ice of any usual thickness and its offset
 VOXEL_ANGSTROM = 20.0  # a sixth of the finest detail whose energy is compared (`slab.FINEST_ANGSTROM`)
 LARGEST_SIDE_VOXELS = 280  # chosen: a cube of float32 takes 88 MB

@@ -24,7 +24,7 @@ __all__ = ["DirectedGrid", "carried_directions", "like_directions"]
 Array = NDArray[np.float64]
 
 _CELL_DEG = 15.0
-"""Distance of the directions that particles are searched together about."""
+"""Chosen: distance of the directions that particles are searched together about."""
 
 
 @dataclass(frozen=True, slots=True)

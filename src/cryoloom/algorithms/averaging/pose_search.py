@@ -37,9 +37,9 @@ __all__ = [
 _ORIENTATIONS_AT_ONCE, _VALUES_AT_ONCE = 512, 1 << 24
 """Chosen: bounds the memory of scores; the values are complex numbers."""
 _ERROR_NATS = 0.7
-"""Standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
+"""Chosen: standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
 _NEGLIGIBLE_NATS = 7.0
-"""Poses this much less likely than the best are not used."""
+"""Chosen: poses less likely than the best by e^7, a thousand times, are not used."""
 _LEAST_WEIGHT = 1e-3
 """Chosen: orientations with a smaller part of the best weight are not refined."""
 

@@ -16,7 +16,7 @@ import torch
 __all__ = ["ShiftBasis", "shift_basis"]
 
 _WORTH = 0.7
-"""Of the shifts: more functions than this bring nothing."""
+"""Chosen: part of the number of shifts; a basis of more functions saves too little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ __all__ = ["NEAR_ANGSTROM", "Choice", "choose_defoci"]
 Array = NDArray[np.float64]
 
 NEAR_ANGSTROM = 1000.0
-"""Within it a defocus is the same: a part of a ring at the resolution of most fits."""
+"""Chosen: within it a defocus is the same: a part of a ring at the resolution of most fits."""
 LEAST_PROBABILITY = 0.9  # chosen: of a defocus within its neighbourhood, to be decided
 ANYWHERE = 0.02
 """Chosen: prior probability that a tilt lies anywhere in the range, whatever its neighbours say."""

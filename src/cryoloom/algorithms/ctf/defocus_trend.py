@@ -10,7 +10,7 @@ __all__ = ["off_the_trend"]
 Array = NDArray[np.float64]
 
 LEAST_OFF_ANGSTROM = 2500.0
-"""Autofocus leaves some hundred angstrom; a stage that is not eucentric a slope, and more at the ends."""
+"""Chosen: autofocus leaves some hundred angstrom, a stage that is not eucentric a slope, more at the ends."""
 DEVIATIONS = 5.0  # chosen: of the scatter about the trend, to be called off it
 LEAST_TILTS = 6  # chosen: fewer define no trend
 

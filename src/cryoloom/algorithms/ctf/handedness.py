@@ -29,7 +29,7 @@ from cryoloom.algorithms.ctf.series_model import (
 __all__ = ["HandEvidence", "gradient_gains", "hand_evidence"]
 
 _LEAST_MULTIPLE = 0.05
-"""Multiples of the predicted gradient nearer to 0 count for neither sign."""
+"""Half a step of `MULTIPLES`: multiples of the predicted gradient nearer to 0 count for neither sign."""
 
 MULTIPLES = np.linspace(-2.0, 2.0, 41)
 """Chosen: of the predicted gradient, 1 for the one hand and -1 for the other. Twice as far shows whether the

@@ -30,7 +30,7 @@ N_COARSE = 8
 ANY_LEVEL_DEG = 1000.0
 CHARGE_DEG, CHARGE_EXPOSURES = 25.0, 12.0
 """Chosen: smooth change of a plate that charges, over a third of a series."""
-JITTERS_DEG = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # tried in turn; the likelihood of the series chooses
+JITTERS_DEG = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # chosen: tried in turn; the likelihood of the series chooses
 MOST_JITTER_DEG = JITTERS_DEG[-1]
 
 

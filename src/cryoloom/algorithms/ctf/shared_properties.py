@@ -46,7 +46,7 @@ STRENGTH_KNOTS = 8  # chosen: of the amplitude over the band, smoother than any 
 INCLINATION_SD_DEG = 6.0  # chosen: of the specimen to the plane at zero tilt; pretilts are a few degrees
 THICKNESSES_ANGSTROM = (0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0)
 """Tried in turn, then refined; 60 A off on simulated series."""
-DECAYS = (-0.5, 0.0, 0.5, 1.0, 2.0)  # tried in turn, then refined
+DECAYS = (-0.5, 0.0, 0.5, 1.0, 2.0)  # chosen: tried in turn, then refined
 #: Chosen: expected variation of the astigmatism's components. Stigmators are not changed within a series; the
 #: data can increase it.
 ASTIGMATISM_SPREAD_ANGSTROM = 30.0

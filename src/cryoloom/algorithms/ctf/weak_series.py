@@ -29,17 +29,17 @@ Array = NDArray[np.float64]
 Search = Callable[[Sequence[TiltRings], Sequence[SeriesModel], Array], list[SearchSums]]
 
 CERTAIN_EVIDENCE = 5.0
-"""Nats for rings in all tilts together. Where specimens show none it is below 0."""
+"""Chosen: nats for rings in all tilts together, odds of e^5. Where specimens show none it is below 0."""
 STRENGTH_SPREAD = 0.5
-"""Of the rings of a tilt over those that the series expects of it."""
+"""Chosen: of the rings of a tilt over those that the series expects of it."""
 STRENGTHS = (0.1, 0.05, 0.025, 0.0125)
 """Halved until found: rings of less than half what is looked for count against themselves."""
 FALL_ANGSTROM2 = 100.0
-"""The amplitude is ``strength * exp(-fall k^2)``."""
+"""Chosen: the amplitude is ``strength * exp(-fall k^2)``."""
 RATIO_OF_RANGES = 1.3
-"""Of the defoci looked at with the same noise, last over first."""
+"""Chosen: of the defoci looked at with the same noise, last over first."""
 JITTER_REACH_ANGSTROM = 3000.0
-"""Beyond a range, for tilts that deviate."""
+"""Chosen: beyond a range, for tilts that deviate."""
 
 
 @dataclass(frozen=True, slots=True)

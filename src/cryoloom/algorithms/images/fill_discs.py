@@ -28,7 +28,7 @@ Image = NDArray[np.float32]
 RIM_PX = 2.0
 """Chosen: soft edge of a filled disc; a hard one would show."""
 RING = (1.15, 2.0)
-"""Radii of the ring for the background, in radii of the disc."""
+"""Chosen: radii of the ring for the background, in radii of the disc."""
 TRIES = 200
 """Chosen: random places tried for a disc of free background; most images have one within a few."""
 RING_PIXELS = 1500

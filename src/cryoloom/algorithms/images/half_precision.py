@@ -10,7 +10,7 @@ __all__ = ["keeps_half_precision"]
 _LARGEST = 65504.0
 """IEEE 754 binary16."""
 _HEADROOM = 16.0
-"""Other images of a series may be so much brighter."""
+"""Chosen: other images of a series may be so much brighter."""
 _MOST_NOISE = 1e-4
 """Of the variance. Counts of N electrons have the variance N; from N = 2048 on steps are 2 wide, a third in
 variance."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 __all__ = ["REACH", "half_sample_taps"]
 
 REACH = 12
-"""Samples used on either side."""
+"""Chosen: samples used on either side."""
 _LEAST_WEIGHT = 0.3
-"""Of the largest: slow variations are interpolated well even if they are weak."""
+"""Chosen, of the largest: slow variations are interpolated well even if they are weak."""
 
 
 def half_sample_taps(amplitude: NDArray[np.float64], largest_error: float) -> NDArray[np.float32] | None:

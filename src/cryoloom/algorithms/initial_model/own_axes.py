@@ -66,7 +66,7 @@ _SPACING, _LATTICE_OFFSET = 0.8, np.array([0.37, 0.21, 0.68])
 """Chosen: spacing of the compared frequencies in units of one over the diameter, slightly finer than that of
 independent frequencies. The offset is arbitrary and on no axis."""
 _ANY_LINE = np.array([0.23, 0.31, 0.92])
-"""Arbitrary line that is on no axis of a point group; it selects one of the equivalent points."""
+"""Chosen at random: a line that is on no axis of a point group; it selects one of the equivalent points."""
 _N_ANGLES, _LEAST_AWAY = 11, 0.3
 """Chosen: angles for comparison are multiples of a turn over eleven, except those within 0.3 of a multiple of
 the group's angle."""

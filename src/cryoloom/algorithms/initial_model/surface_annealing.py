@@ -82,9 +82,9 @@ _PLACE_DIAMETERS = 3.8
 _FIRST_BAND = 1.4
 """Chosen: the search of azimuths begins at detail coarser by this factor than at its end."""
 _CYLINDER = 24
-"""A map averaged over at least this many rotations is a cylinder."""
+"""Chosen: a map averaged over at least this many rotations is a cylinder."""
 _RADIUS_CELLS = 0.5
-"""Radius of the compared region over the diameter of a cell: the whole cell."""
+"""By definition of the cell: radius of the compared region over the diameter of a cell: the whole cell."""
 #: Least agreement of the halves. A lattice had 0.95; a session whose alignment had failed had 0.72, because
 #: picks of one particle were in both halves.
 _LEAST_AGREEMENT, _LEAST_LIKENESS = 0.75, 0.3

@@ -16,6 +16,7 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.images.fourier import good_fft_size
+from cryoloom.algorithms.images.parabola import vertex_offset
 
 __all__ = [
     "Candidates",
@@ -111,19 +112,11 @@ def keep_apart(places: Array, apart: float) -> NDArray[np.int64]:
 
 
 def _peak_offsets(height: NDArray[np.floating], at: NDArray[np.int64]) -> Array:
-    """Where the parabola through three voxels along each axis is highest, ``(n, 3)``, within half a voxel.
-
-    As `images.parabola.vertex_offset`, but in the volume's own precision. In double the last bits of picks
-    change (by 1.5e-8 voxels), so this one stays.
-    """
-    offsets = np.zeros(at.shape)
-    here = height[tuple(at.T)]
-    for axis in range(3):
-        step = np.eye(3, dtype=int)[axis]
-        before, after = (height[tuple((at + sign * step).T)] for sign in (-1, 1))
-        bend = before - 2 * here + after
-        offsets[:, axis] = np.where(bend < 0, 0.5 * (before - after) / np.minimum(bend, -1e-30), 0.0)
-    return np.clip(offsets, -0.5, 0.5)
+    """Where the parabola through three voxels along each axis is highest, ``(n, 3)``, within half a voxel."""
+    steps = np.eye(3, dtype=int)
+    return np.stack(
+        [vertex_offset(*(height[tuple((at + k * step).T)] for k in (-1, 0, 1))) for step in steps], axis=-1
+    )
 
 
 def most_candidates(shape: tuple[int, ...], voxel_size_angstrom: float, diameter_angstrom: float) -> int:

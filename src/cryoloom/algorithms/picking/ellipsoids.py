@@ -21,7 +21,7 @@ from cryoloom.errors import DataUnfitError
 __all__ = ["Ellipsoid", "EllipsoidFit", "distance_to_ellipsoid", "fit_ellipsoid", "fit_sphere"]
 
 _FLAT = 0.02
-"""Points whose extent across their best plane is a smaller part of that within it lie in a plane."""
+"""Chosen: points whose extent across their best plane is a smaller part of that within it lie in a plane."""
 _FAR_OFF = 4.0
 """Times the median distance from the first sphere: points farther off are left out of it."""
 
@@ -30,12 +30,12 @@ Array = NDArray[np.float64]
 LEAST_POINTS_OF_SPHERE, LEAST_POINTS_OF_ELLIPSOID = 4, 6
 """Four numbers make a sphere; two more points begin to tell its shape, for which there is a prior."""
 SHAPE_DEVIATION = 0.2
-"""Prior standard deviation of each of the five numbers that deform a sphere to an ellipsoid."""
+"""Chosen: prior standard deviation of each of the five numbers that deform a sphere to an ellipsoid."""
 POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0
 """Expected distance of hand-picked points from the surface, and the weight of that prior in points."""
 _TUKEY = 4.685  # deviations: 95 % efficiency for normal errors (Beaton & Tukey, 1974)
 _ROUNDS = 14  # chosen: of reweighting, while the shape is let free
-_FIRST_SHAPE_DEVIATION = 0.02  # doubled in each round up to what is asked: nearly a sphere at first
+_FIRST_SHAPE_DEVIATION = 0.02  # chosen, doubled in each round up to what is asked: nearly a sphere at first
 _FOOT_STEPS, _FOOT_PRECISION = 60, 1e-15
 """Newton's steps (about 7 are needed) until none is a larger part of the longest axis squared."""
 # A basis of symmetric matrices without trace, orthonormal.

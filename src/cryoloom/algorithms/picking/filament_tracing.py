@@ -29,7 +29,7 @@ _OWN_DIAMETERS, _FRINGE_DIAMETERS, _FRINGE_SCORE = 0.8, 2.0, 0.7
 """Chosen: own way, its fringes, and the part of a stronger score that a fringe may have."""
 _BEFORE_VOXELS = 1.6  # chosen: along the axis, in which a point is beside another one and not before it
 _ALONG_BEAM = 0.5
-"""Lengths along the beam count half: the missing wedge blurs rods there, and their direction."""
+"""Chosen: lengths along the beam count half: the missing wedge blurs rods there, and their direction."""
 _PARALLEL_COSINE = np.cos(np.deg2rad(30.0))
 _GAP_COSINE = np.cos(np.deg2rad(25.0))
 """Chosen: angles between neighbours of one filament, and between its end and a gap's direction. Wider angles

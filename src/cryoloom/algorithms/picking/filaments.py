@@ -19,7 +19,7 @@ __all__ = ["Filament", "FilamentPlaces", "fit_filament", "order_along", "sample_
 Array = NDArray[np.float64]
 
 _LEAST_POINTS = 2  # two points are a straight filament
-_FINE = 2000  # points of the curve: of 1 um every 5 A
+_FINE = 2000  # chosen: points of the curve: of 1 um every 5 A
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-BAND_PER_VOXEL = 0.45  # just below Nyquist, where the edge of the band ends
+BAND_PER_VOXEL = 0.45  # chosen: just below Nyquist, where the edge of the band ends
 _BAND_EDGE = 0.05
 """Chosen, in cycles per voxel: width of the soft edge of the band."""
 _RINGS = 96
@@ -56,7 +56,7 @@ _COARSE_ANGSTROM = 120.0  # chosen: step of the grid on which energies are compu
 _PSF_OVERSAMPLING = 4
 """Chosen: the point spread is then interpolated linearly."""
 _LEAST_POWER = 1e-3
-"""Of the median ring: a ring with less noise was filtered out before, and carries no information."""
+"""Chosen, of the median ring: a ring with less noise was filtered out before, and carries no information."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ _GOLD_PIXEL_ANGSTROM = 15.0  # chosen: in which gold of 10 nm has 6.7 pixels
 #: Gold has 9 and more (the scale ends at 15), dense particles at most 5.
 _LEAST_GOLD_SIGNIFICANCE = 6.0
 _FINEST_VOXELS = 2.2
-"""Finest detail of the search."""
+"""Chosen, just above Nyquist: finest detail of the search."""
 _FEWEST_VOXELS_ACROSS = 5  # chosen: fewer do not resolve a particle from its neighbour
 #: Chosen: height of a shadow over the median of the known gold in its image.
 _LEAST_OF_KNOWN = 0.5

@@ -30,7 +30,7 @@ __all__ = ["Membrane", "link_points", "membranes_of", "strongest_across", "thinn
 _RADIAL_COSINE, _FACING_COSINE = 0.8, 0.7
 """Between normals and rays from the centre: least median of a vesicle, 37 degrees; least of a point of it."""
 _NEAR_REACH = 1.3
-"""Times the longest half axis: farther points do not lie on the vesicle."""
+"""Chosen, times the longest half axis: farther points do not lie on the vesicle."""
 
 Array = NDArray[np.float64]
 
@@ -39,18 +39,18 @@ _STEP_OFF_PLANE = 0.9  # chosen: voxels that a linked point may lie off the othe
 _STEP_ANGLE_COSINE = np.cos(np.deg2rad(35.0))
 """Chosen: angle between normals at linked points; a vesicle of the smallest usual size turns less within a
 step."""
-_PARALLEL_COSINE = 0.85  # 32 degrees between normals of one sheet
+_PARALLEL_COSINE = 0.85  # chosen: 32 degrees between normals of one sheet
 _LATERAL_VOXELS = 1.6  # chosen: beside a point, in which a parallel sheet above it is its rim
 _FIT_POINTS = 120  # chosen: drawn of a sheet for its ellipsoid; bounds the time
 _LARGEST_MISFIT = 1.5
-"""Of points on their ellipsoid from it, rms, in voxels: a sheet that is none lies farther off."""
+"""Chosen: of points on their ellipsoid from it, rms, in voxels: a sheet that is none lies farther off."""
 _LEAST_FITTED = 0.6
-"""Of a sheet's points that lie on its ellipsoid."""
+"""Chosen: of a sheet's points that lie on its ellipsoid."""
 _COVERED = 0.6
-"""Of the directions that the missing wedge leaves, for a vesicle."""
+"""Chosen: of the directions that the missing wedge leaves, for a vesicle."""
 _LIKELY_COVERED = 0.5
 """Chosen: of that about a sphere's centre, for an ellipsoid to be tried; it moves the centre a little."""
-_WEDGE_COSINE = 0.75  # 41 degrees about the beam are not asked for: tilts to 60 degrees lack 30 of them
+_WEDGE_COSINE = 0.75  # chosen: 41 degrees about the beam are not asked for; tilts to 60 lack 30 of them
 _NEAR_DIRECTION_COSINE = np.cos(np.deg2rad(25.0))
 """Chosen: a direction is covered where a point lies within this angle."""
 

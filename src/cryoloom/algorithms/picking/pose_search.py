@@ -47,9 +47,9 @@ __all__ = [
 Array = NDArray[np.float64]
 
 SHIFTS_VOXELS = (-0.5, 0.0, 0.5)
-"""Tried along each axis about a candidate's centre."""
+"""Chosen: tried along each axis about a candidate's centre."""
 _CALIBRATION_STEP_DEG = 90.0
-"""At these 20 rotations E is computed exactly."""
+"""Chosen: at these 20 rotations E is computed exactly."""
 _ROTATIONS_AT_ONCE = 256
 _VALUES_AT_ONCE = 50_000_000
 """Chosen: bound memory."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from cryoloom.algorithms.images.fourier import good_fft_size
+from cryoloom.algorithms.images.parabola import vertex_offset
 
 __all__ = ["RidgePoints", "RidgeResponse", "half_sphere", "ridge_points", "ridge_response"]
 
@@ -27,7 +28,7 @@ Array = NDArray[np.float64]
 _MAD_TO_SD = 1.4826
 """Standard deviation over median absolute deviation, of normal noise."""
 _SAMPLE = 200_000
-"""Voxels from which a response's deviation is measured."""
+"""Chosen: voxels from which a response's deviation is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,7 @@ def ridge_points(response: RidgeResponse, kind: Literal["sheet", "rod"], least_s
             for sign in (-1, 1)
         )
         kept &= (middle >= low) & (middle >= high)
-        # As `images.parabola.vertex_offset`, but with another order of the sum and in single precision:
-        # points change by up to 1.5e-6 voxels otherwise, so this one stays.
-        bend = np.minimum(low + high - 2 * middle, -1e-9)
-        place += np.clip(0.5 * (low - high) / bend, -0.5, 0.5)[:, None] * across[:, ::-1]
+        place += vertex_offset(low, middle, high)[:, None] * across[:, ::-1]
     return RidgePoints(place[kept], directions[kept], middle[kept].astype(np.float64))
 
 

@@ -24,11 +24,11 @@ from cryoloom.errors import DataUnfitError
 __all__ = ["ClosedSurface", "OpenSurface", "StarShaped", "fit_closed_surface", "fit_open_surface"]
 
 _AT_CENTRE = 0.05
-"""Part of the largest radius: a nearer point gives the surface no direction."""
+"""Chosen, of the largest radius: a nearer point gives the surface no direction."""
 _ON_A_LINE = 0.02
-"""Extent across over extent along, below which points lie on a line."""
+"""Chosen: extent across over extent along, below which points lie on a line."""
 _EQUALLY_GOOD = 1.05
-"""Times the least error of left-out points: among these the smoothest surface is taken."""
+"""Chosen, times the least error of left-out points: among these the smoothest surface is taken."""
 
 Array = NDArray[np.float64]
 

@@ -28,7 +28,7 @@ _DEGREE = 8
 """Chosen: even degrees to 8 follow how a template's power changes with direction; higher ones are left
 out."""
 _QUADRATURE_DEGREE = 40
-"""A template's power changes fast with direction; this many directions average it."""
+"""Chosen: a template's power changes fast with direction; this many directions average it."""
 _PADDING = 4
 """Chosen: power between the samples of a template's own transform."""
 _ROTATIONS_AT_ONCE = 512

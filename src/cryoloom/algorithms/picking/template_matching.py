@@ -49,21 +49,21 @@ _LEAST_SIGNIFICANCE = 5.0
 """Chosen: deviations of a maximum to be searched finely; the decoys decide afterwards."""
 _CANDIDATES_FOR_HAND = 60  # chosen: the clearest picks, for the evidence of the hand
 _MOST_CONFIRMED = 60
-"""Places at which further decoys compete: all of them, or the clearest that the template has won."""
+"""Chosen: places at which further decoys compete: all of them, or the clearest that the template has won."""
 _FURTHER_DECOYS = 20
 """One other protein is taken for the particle in one scene of 24."""
 _DOUBTFUL = 0.1
-"""Part of the clearest places that further decoys win, above which no other place is picked."""
+"""Chosen: part of the clearest places that further decoys win, above which no other place is picked."""
 _TILT_GROUPS = 10
-"""Of which each place is shown by its own part."""
+"""Chosen: groups of tilts, of which each place is shown by its own part."""
 _LEAST_SHOWN = 0.1
-"""Of the information at the centre: places hidden by gold in nearly all tilts are left out."""
+"""Chosen, of the information at the centre: places hidden by gold in nearly all tilts are left out."""
 _DISC_OF_BALL = math.sqrt(4 / 5)
 """Radius of an even disc over that of a ball whose projection is as wide, rms."""
 _WINDOW_BYTES = 300_000_000
-"""Windows held at a time, before voxels outside the template are removed."""
+"""Chosen: windows held at a time, before voxels outside the template are removed."""
 _FINER = 2.0
-"""Steps of the last search are this much finer."""
+"""Chosen: steps of the last search are this much finer."""
 
 
 @dataclass(frozen=True, slots=True)

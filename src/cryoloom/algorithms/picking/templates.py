@@ -25,9 +25,9 @@ Array = NDArray[np.float64]
 Volume = NDArray[np.float32]
 
 OVERSAMPLING = 2
-"""Samples of a template's density per voxel of the search."""
+"""Chosen: samples of a template's density per voxel of the search."""
 BAND_PER_VOXEL = 0.45
-"""Finest detail, in cycles per voxel of the search: the images are filtered beyond it as well."""
+"""As `matched_filter.BAND_PER_VOXEL`, beyond which the images are filtered: in cycles per voxel."""
 _EDGE_PER_VOXEL = 0.05  # as that of the filtered images (`matched_filter`)
 _SAMPLES = 2
 """Oversampling for interpolation: the blur then hardly depends on the position within a voxel."""

@@ -32,11 +32,11 @@ from cryoloom.kernels.rows.transpose_rows import transpose_rows
 __all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection"]
 
 COLUMN_OVERSAMPLING = 2
-"""Columns per aligned pixel in back-projection: linear interpolation then has little error and aliasing."""
+"""Chosen: columns per aligned pixel in back-projection; linear interpolation then has little error."""
 _TILTS_AT_ONCE = 8
-"""Tilts filtered at a time, on as many threads."""
+"""Chosen: tilts filtered at a time, on as many threads."""
 _INTERPOLATION_ERROR = 0.005
-"""Largest error of columns between pixels, a seventh of what linear interpolation between them makes."""
+"""Chosen: largest error of columns between pixels, a seventh of that of linear interpolation between them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ __all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
 _NODE_ERROR = 0.02
 """Largest error of a correction factor from combining depths, at the requested resolution."""
 _SLAB_PHASE_RAD = 0.2
-"""Largest error of the CTF's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
+"""Chosen: largest error of the CTF's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
 _TILTS_AT_ONCE, _TILTS_APART = 8, 4
 """Tilts corrected at a time, at most, by vector code and by torch: each takes memory."""
 _MANY_SLABS = 8

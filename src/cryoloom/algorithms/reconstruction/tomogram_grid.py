@@ -25,7 +25,7 @@ from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
 
 __all__ = ["TomogramGrid", "aligned_rows", "binning_and_voxel", "tomogram_grid"]
 
-_USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are visible, files stay small
+_USUAL_VOXEL_ANGSTROM = 10.0  # chosen: membranes and ribosomes are visible, files stay small
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ LEAST_MARGIN_ANGSTROM, MARGIN_PART = 200.0, 0.15
 """On either side. Measured thicknesses are wrong by up to a fifth where little is seen; gold and dirt stand
 on the surfaces."""
 LARGEST_ERROR_ANGSTROM = 120.0
-"""Standard error of the middle's height with which it still sets the thickness."""
+"""Chosen: standard error of the middle's height with which it still sets the thickness."""
 LARGEST_THICKNESS_ERROR_PART = 0.25
-"""Of the thickness: with a larger error it does not set the tomogram's."""
+"""Chosen, of the thickness: with a larger error it does not set the tomogram's."""
 
 
 def is_slab_known(slab: Slab) -> bool:

@@ -41,7 +41,7 @@ __all__ = [
 OVERSAMPLING = 2.0
 """Spline knots per aligned pixel. With 2 the cubic B-spline's copies are below 0.2 % at 2/3 of Nyquist."""
 EDGE_MARGIN_PX = 3.0
-"""Aligned pixels at the image border not used: the transform is periodic, and rings there."""
+"""Chosen: aligned pixels at the image border not used: the transform is periodic, and rings there."""
 _COUNTS_FROM = 0.1
 """Chosen: mean over deviation. Counts have a mean of several deviations, normalised images one of about
 zero."""

@@ -26,7 +26,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 LEAST_SIGNIFICANCE = 6.0
-"""Of a candidate, over the map's spread."""
+"""Chosen: of a candidate, over the map's spread."""
 _TRIED_ANGSTROM, _LEAST_DIAMETER_PX = np.geomspace(50.0, 300.0, 12), 2.5
 """Chosen: diameters of gold beads in use, 5 to 20 nm and somewhat more; smaller shadows are single pixels."""
 # Crowded gold: it fills so much of a small field that the spread of the map is that of the beads themselves.

@@ -29,7 +29,7 @@ __all__ = ["GoldShadows", "find_gold"]
 
 Image = NDArray[np.float32]
 
-WORKING_PIXEL_ANGSTROM = 11.0  # about a ninth of a bead of 10 nm
+WORKING_PIXEL_ANGSTROM = 11.0  # chosen: about a ninth of a bead of 10 nm
 LEAST_BEADS = 3  # chosen: as for the diameter (`bead_maps.measure_bead_diameter`)
 LEAST_OF_GOLD = 10.0
 """Height of as many shadows in the least tilted images. Simulated gold has 26, without it 8 were reached."""

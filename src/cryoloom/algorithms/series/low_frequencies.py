@@ -24,7 +24,7 @@ from cryoloom.model import Pixels
 __all__ = ["LowFrequencies", "Window", "low_frequencies", "low_frequency_bytes"]
 
 _ROWS = _COLUMNS = 32
-"""Rows and columns transformed at a time: they stay in the cache."""
+"""Chosen: rows and columns transformed at a time: they stay in the cache."""
 _HIGHEST = 0.5**0.5
 """Cycles per pixel at the end of a table of weights."""
 

@@ -37,7 +37,7 @@ __all__ = [
 
 
 OPPOSED = 0.5
-"""Axes at least 120 degrees apart are opposite directions of one line."""
+"""Chosen: axes at least 120 degrees apart are opposite directions of one line."""
 
 
 def pose_from_frame(pose: Pose, offset_xyz_angstrom: ArrayLike, rotation: ArrayLike | None = None) -> Pose:

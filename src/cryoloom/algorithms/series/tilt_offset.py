@@ -19,9 +19,9 @@ __all__ = ["TransmissionFit", "fit_transmission"]
 LEAST_TILTS, LEAST_RANGE_DEG = 8, 50.0
 """Below, three parameters are not determined by the intensities."""
 LEAST_THICKNESS = 0.02
-"""Over the mean free path: thinner ice does not weaken steep images visibly."""
+"""Chosen, over the mean free path: thinner ice does not weaken steep images visibly."""
 AT_LIMIT = 0.98
-"""Part of the largest offset: beyond it the fit ended at its bound."""
+"""Chosen: part of the largest offset: beyond it the fit ended at its bound."""
 
 Array = NDArray[np.float64]
 

@@ -25,12 +25,12 @@ ANGLE_TOLERANCE_DEG = 3.0
 # Lamellae lie at 8 to 12 degrees on the stage.
 LARGEST_OFFSET_DEG = 15.0
 NEAR = 0.4
-"""Part of the step between neighbours within which an angle or a dose belongs to that tilt only."""
+"""Chosen: part of the step between neighbours within which an angle or a dose belongs to that tilt only."""
 SAME = 0.15
 """The same for the median over all views where angles are the only evidence: nominal angles are exact."""
 
 CLEARLY_BETTER = 0.3
-"""Ratio of scatters that decides between two assignments."""
+"""Chosen: ratio of scatters that decides between two assignments."""
 _SAME_ANGLE = 0.25
 """Chosen: steps below a quarter of the median one are the same angle, refined."""
 

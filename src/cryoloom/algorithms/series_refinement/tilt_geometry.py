@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.alignment.point_elimination import EliminatedPoints
 from cryoloom.algorithms.series_refinement.shift_scores import ShiftScores
 from cryoloom.geometry.projection import project, projection_matrices
 from cryoloom.model import ImageWarp, Pose
@@ -27,7 +28,7 @@ __all__ = ["Design", "Group", "Solution", "design_of", "held_out_values", "refin
 Array = NDArray[np.float64]
 Group = Literal["image shifts", "stage angles", "magnification", "image warp"]
 
-# Standard deviations expected of an alignment's errors: angstrom, degrees, percent, angstrom.
+# Chosen: standard deviations expected of an alignment's errors: angstrom, degrees, percent, angstrom.
 _PRIOR_SD: dict[Group, float] = {
     "image shifts": 6.0,
     "stage angles": 0.3,
@@ -205,31 +206,26 @@ def _step(
     of_particles += np.eye(3) / _POSITION_SD_ANGSTROM**2
     of_particles[:, range(3), range(3)] *= 1.0 + damping
     slope = np.einsum("nta,tai->ni", state.gradient, projection) - state.moved / _POSITION_SD_ANGSTROM**2
-    inverse = np.linalg.inv(of_particles)
     step = np.zeros((n_tilts, n_parameters))
     if not free.any():
-        return step, np.einsum("nij,nj->ni", inverse, slope)
+        return step, np.linalg.solve(of_particles, slope[..., None])[..., 0]
     basis = design.per_tilt[..., free]
     weighted = np.einsum("ntab,tnbq->tnaq", information, basis, optimize=True)
     of_tilts = np.einsum("tnap,tnaq->tpq", basis, weighted, optimize=True)
     n_free = basis.shape[-1]
     of_tilts[:, range(n_free), range(n_free)] += precision[free]
     of_tilts[:, range(n_free), range(n_free)] *= 1.0 + damping
-    mixed = np.einsum("tnap,tai->tpni", weighted, projection, optimize=True).reshape(n_tilts * n_free, n, 3)
+    mixed = np.einsum("tnap,tai->tpni", weighted, projection, optimize=True)
     pull = np.einsum("tnap,nta->tp", basis, state.gradient, optimize=True)
     pull -= precision[free] * state.parameters[:, free]
-    # Schur complement: the particles' blocks are eliminated, as in `alignment.point_elimination`. Sums have
-    # another order here (parts of a tilt first). That one would change last bits of tilts, so both stay.
-    carried = np.einsum("qni,nij->qnj", mixed, inverse, optimize=True)
-    system = -carried.reshape(len(mixed), -1) @ mixed.reshape(len(mixed), -1).T
+    particles = EliminatedPoints.of(mixed.reshape(n_tilts * n_free, n * 3), of_particles, slope)
+    system = -particles.normal
     for t in range(n_tilts):
         mine = slice(t * n_free, (t + 1) * n_free)
         system[mine, mine] += of_tilts[t]
-    right = pull.reshape(-1) - np.einsum("qnj,nj->q", carried, slope)
-    solved = np.linalg.solve(system, right)
+    solved = np.linalg.solve(system, pull.reshape(-1) - particles.right_of_views)
     step[:, free] = solved.reshape(n_tilts, n_free)
-    turn = np.einsum("nij,nj->ni", inverse, slope - np.einsum("qni,q->ni", mixed, solved))
-    return step, turn
+    return step, particles.points(solved)
 
 
 def _common_shifts(scores: ShiftScores) -> Array:

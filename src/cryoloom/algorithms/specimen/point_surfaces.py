@@ -21,10 +21,10 @@ Array = NDArray[np.float64]
 LEAST_POINTS = 5  # three make a plane; two more say how well they lie on it
 LEAST_ON_A_SURFACE = 2  # chosen: a single point above the others is no surface
 MOST_SCATTER = 0.15
-"""Fraction of the distance between two surfaces."""
+"""Chosen: fraction of the distance between two surfaces."""
 CENTRAL_PERCENT = (5.0, 95.0)  # chosen: of the heights; one false track in twenty does not widen the layer
 N_ROUNDS = 20  # chosen: most rounds of the division into two surfaces; it ends when nothing changes
-# Gold on a surface lies on one plane to a few angstrom; the ice may be uneven by some more.
+# Chosen: gold on a surface lies on one plane to a few angstrom; the ice may be uneven by some more.
 PLANE_TOLERANCE_ANGSTROM = 30.0
 LEAST_ON_A_PLANE, LEAST_ON_THE_SECOND = 5, 3  # chosen: three make a plane, more of them confirm it
 LEAST_PART_ON_PLANES = 0.6
@@ -32,7 +32,7 @@ LEAST_PART_ON_PLANES = 0.6
 STEEPEST_PLANE_DEG = 30.0  # chosen: specimens are mounted flatter
 SMALLEST_TRIANGLE_ANGSTROM2 = 2e5  # twice the area, of sides of 480 A: smaller ones leave the slopes open
 N_DRAWS = 400  # chosen: of three points; were a third on one plane, one draw in 27 is of it
-# Beads within the ice: it contains nearly all of them; among many a few may be false.
+# Chosen, of beads within the ice: it contains nearly all of them; among many a few may be false.
 BEADS_WITHIN_PERCENT = (2.5, 97.5)
 # Neighbours in height of one layer are no farther apart than the features' slab may be from its surface.
 NEAR_LAYER_ANGSTROM, NEAR_LAYER_PART = 150.0, 0.35

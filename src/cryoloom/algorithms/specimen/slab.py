@@ -46,13 +46,13 @@ Array = NDArray[np.float64]
 COARSEST_ANGSTROM, FINEST_ANGSTROM = 600.0, 120.0
 """Chosen: detail of a specimen, between thickness of the ice and noise of the images."""
 CELLS = 30
-"""Of the field on each side, whose energies are kept at every height: blocks."""
+"""Chosen: of the field on each side, whose energies are kept at every height: blocks."""
 FIELD_USED = 0.9  # chosen: of each side; towards the rim views are missing
 LARGEST_ENERGY = 50.0
 """Of a voxel, over the control's mean: larger values are clipped, so that no crystal dominates."""
 CONTROL_SMOOTH_ANGSTROM = 250.0  # chosen: along z; the control has no layers, so what varies faster is noise
 FILLED_QUANTILE = 0.999
-"""Fraction of the control's blocks above the threshold of a filled block."""
+"""Chosen: fraction of the control's blocks above the threshold of a filled block."""
 LARGEST_TILT_DEG = 28.0  # chosen: of the specimen; steeper ones are not mounted
 COARSE_STEP_DEG = 4.0  # chosen: the finer steps below end at an eighth of it
 FINER_STEPS_DEG = (2.0, 1.0, 0.5)
@@ -69,9 +69,9 @@ SMOOTH_ANGSTROM = 25.0  # chosen: of the profile along z, about a voxel
 SURFACE_LEVEL = 0.03
 """Chosen: of the filled part inside; a surface is where bodies end, not where half of them do."""
 MIDDLE_KNOWN_TO = 0.03
-"""Of the thickness: possible unevenness of features in the specimen."""
+"""Chosen, of the thickness: possible unevenness of features in the specimen."""
 FEATURE_ANGSTROM = 240.0
-"""Size of a feature, where features touch each other: a particle and its blur."""
+"""Chosen: size of a feature, where features touch each other: a particle and its blur."""
 EDGE_ANGSTROM = 150.0
 """Inside the most likely slab, from where its surface is searched outwards."""
 

@@ -18,7 +18,7 @@ __all__ = ["find_plane"]
 HEIGHT_ANGSTROM = 5000.0  # as `specimen_middle.SEARCH_HEIGHT_ANGSTROM`
 LEAST_VIEWS = 5  # chosen: fewer say nothing of a height
 STEEPEST_DEG = 82.0
-"""Of a plane to a beam: no specimen shows anything then, and beyond 84 degrees none can be projected."""
+"""Chosen, of a plane to a beam: no specimen shows anything then, and beyond 84 none can be projected."""
 
 
 def find_plane(

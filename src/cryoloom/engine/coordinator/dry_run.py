@@ -16,7 +16,7 @@ from cryoloom.engine.coordinator.scheduler import Scheduler
 from cryoloom.engine.executors.executor import ItemProgress
 from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, validated_params
 from cryoloom.engine.worker.task import Outcome, Task, bytes_needed, load_value
-from cryoloom.model import TiltSeries
+from cryoloom.model import Item, TiltSeries
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Change, this_user
 from cryoloom.store.records import ItemRecord
@@ -193,8 +193,8 @@ class _Ear(NullListener):
         if item.state == "done":
             self.there.setdefault(node, set()).add(item.name)
             value = None if item.value is None else load_value(item.value, self.project)
-            if isinstance(value, TiltSeries):
-                self.series[item.name] = value
+            if isinstance(value, Item) and value.own_series is not None:
+                self.series[item.name] = value.own_series
         elif item.state == "failed":
             self.unfit.setdefault(node, {})[item.name] = str((item.error or {}).get("message", ""))
 

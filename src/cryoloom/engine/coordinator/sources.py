@@ -82,6 +82,7 @@ def source_record(
     if isinstance(made, DataUnfitError):
         return replace(record, error=describe_error(made))
     value = encode(made, context.project)
+    # Keys of existing projects depend on the order of a series' files, which is not that of its stored value.
     files = _raw_files(made) if isinstance(made, TiltSeries) else files_in(value, context.project)
     key = fingerprint(node.step, step.version, value, _described(files))
     return replace(record, state="done", value=value, key=key)

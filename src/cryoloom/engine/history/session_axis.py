@@ -13,7 +13,7 @@ from cryoloom.contract.step_facts import StepFacts, step_facts
 from cryoloom.engine.history.results import by_activity, named_run
 from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.absent import open_if_present
-from cryoloom.model import TiltSeries, series_of
+from cryoloom.model import Item, TiltSeries
 from cryoloom.store.codec import decode
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -78,16 +78,16 @@ def session_axis(
     lines: dict[str, float] = {}
     for made_by, item in items:
         value = _value(database, folder, item)
-        if isinstance(value, TiltSeries):
-            known = value.handedness.measured is not None
-            series.append(value if known else _with_later_hand(database, folder, value))
+        if (aligned := value.own_series) is not None:
+            known = aligned.handedness.measured is not None
+            series.append(aligned if known else _with_later_hand(database, folder, aligned))
         for figure in step_facts(made_by.step).figures:
             if figure.role == "tilt_axis_evidence" and figure.name in item.figures:
                 lines[item.name] = item.figures[figure.name]
     return found, axis_consensus(series, common_line_deg=lines)
 
 
-def _value(database: Reader, folder: Path, item: ItemRecord) -> Any:
+def _value(database: Reader, folder: Path, item: ItemRecord) -> Item:
     """Value of an item; its pixels are lazy."""
     return decode(database.value_of(item.id or 0), folder, open_if_present)
 
@@ -118,7 +118,7 @@ def _with_later_hand(database: Reader, folder: Path, series: TiltSeries) -> Tilt
     items = [item for item in database.items(with_values=False) if item.name == series.name]
     for item in reversed([item for item in items if item.state == "done"]):
         value = _value(database, folder, item)
-        latest = series_of(value)
+        latest = value.own_series
         if latest is not None and latest.handedness.measured is not None:
             return replace(series, handedness=latest.handedness)
     return series

@@ -318,12 +318,12 @@ class _Session:
             made = error
         if note:
             context.warn(f"{one.name}: {note}; it is made anew")
-        if isinstance(made, TiltSeries) and len(made.tilts) < n_expected:
+        if not isinstance(made, DataUnfitError) and len(made.tilts) < n_expected:
             context.warn(f"{one.name}: {len(made.tilts)} of {n_expected} tilts came; closed: {why}")
         record = source_record(one.name, made, node, run, context, time.perf_counter() - clock)
         movies, state = one.whole, "closed"
         least = validated_params(node).min_tilts  # type: ignore[attr-defined]  # checked in items
-        if isinstance(made, TiltSeries):
+        if not isinstance(made, DataUnfitError):
             movies = frozenset(tilt.movie.path for tilt in made.tilts if tilt.movie is not None)
         elif len(one.whole) < least:
             state, said = "abandoned", f"abandoned with {said}; a series needs {least}"

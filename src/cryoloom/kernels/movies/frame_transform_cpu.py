@@ -25,7 +25,7 @@ __all__ = ["lines_back_numba", "rows_back_numba", "transform_lines_numba", "tran
 
 Floats = NDArray[np.float32]
 
-_HALF = ROWS // 2
+_HALF = ROWS // 2  # of the rows of a strip: the real parts; the others are the imaginary ones
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)

@@ -112,6 +112,7 @@ def sum_equivalents_torch(
 
 
 _OFFSETS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+"""The eight corners of a cell."""
 
 
 def _corners(frames: torch.Tensor, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

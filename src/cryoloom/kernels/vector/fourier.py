@@ -23,7 +23,7 @@ __all__ = ["RADICES", "transform_groups"]
 RADICES = (5, 4, 3, 2)
 """Factors of transform sizes (`good_fft_size`), and 4 for twice 2, which needs fewer operations."""
 
-_HALF = ROWS // 2
+_HALF = ROWS // 2  # of the rows of a strip: the real parts; the others are the imaginary ones
 _VECTOR = ir.VectorType(FLOAT, _HALF)
 Complex = tuple[Any, Any]
 

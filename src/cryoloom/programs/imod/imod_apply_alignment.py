@@ -7,8 +7,6 @@ aligned images, and nothing is resampled twice.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from cryoloom.contract.figures import Figure
@@ -21,6 +19,7 @@ from cryoloom.geometry.frames import binned_shape
 from cryoloom.geometry.tilt_axis import axis_lies_along_x
 from cryoloom.model import Pose, Stack, TiltSeries
 from cryoloom.procedures.upright_series import upright_series
+from cryoloom.procedures.written_stack import stacks_by_prefix, with_stacks
 from cryoloom.programs.handover import ProgramParams, keep_stack, make_calls, place_float32, workplace_of
 from cryoloom.programs.imod.imod_programs import NEWSTACK
 
@@ -45,7 +44,7 @@ def calls(series: TiltSeries, params: ImodApplyAlignmentParams, workplace: Workp
     antialias = ["-AntialiasFilter", str(params.antialias)] if params.antialias and params.binning > 1 else []
     linear = ["-LinearInterpolation"] if params.linear else []
     made = []
-    for prefix, stack in _stacks(series).items():
+    for prefix, stack in stacks_by_prefix(series).items():
         n_y, n_x = _aligned_yx(series, stack, params)
         for name in stack.present:
             made.append(
@@ -61,11 +60,6 @@ def calls(series: TiltSeries, params: ImodApplyAlignmentParams, workplace: Workp
                 )
             )  # fmt: skip
     return tuple(made)
-
-
-def _stacks(series: TiltSeries) -> dict[str, Stack]:
-    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
-    return {prefix: stack for prefix, stack in stacks.items() if stack is not None}
 
 
 def _aligned_yx(series: TiltSeries, stack: Stack, params: ImodApplyAlignmentParams) -> tuple[int, int]:
@@ -102,7 +96,7 @@ def imod_apply_alignment(
         raise DataUnfitError(f"{series.name} has no poses; align the series first")
     if any(tilt.pose is not None and tilt.pose.warp is not None for tilt in tilts):
         context.warn("the local displacements of the images are not given to IMOD and are left out")
-    folder, stacks = context.scratch(), _stacks(series)
+    folder, stacks = context.scratch(), stacks_by_prefix(series)
     for prefix, stack in stacks.items():
         write_xf(folder / f"{prefix}stack.xf", _transforms(series, stack, poses, params))
         for name, pixels in stack.present.items():
@@ -118,12 +112,7 @@ def imod_apply_alignment(
         }
         made[prefix] = Stack(kept["images"], pixel, kept.get("even"), kept.get("odd"), stack.ctf_correction)
     context.figure("pixel_size_angstrom", next(iter(made.values())).pixel_size_angstrom)
-    return replace(
-        upright_series(series, "imod_apply_alignment"),
-        stack=made.get(""),
-        weighted=made.get("weighted_"),
-        corrected=made.get("corrected_"),
-    )
+    return with_stacks(upright_series(series, "imod_apply_alignment"), made)
 
 
 def _transforms(

@@ -15,6 +15,7 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.imod.transforms import half_pixel_xy
 from cryoloom.model import Stack, TiltSeries
+from cryoloom.procedures.written_stack import stacks_by_prefix, with_stacks
 from cryoloom.programs.handover import ProgramParams, keep_stack, make_calls, place_float32, workplace_of
 from cryoloom.programs.imod.imod_programs import NEWSTACK
 
@@ -57,8 +58,7 @@ def calls(series: TiltSeries, params: ImodBinSeriesParams, workplace: Workplace)
 
 def _stacks(series: TiltSeries) -> dict[str, Stack]:
     """The sets of images there are, by the beginning of their files' names."""
-    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
-    present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
+    present = stacks_by_prefix(series)
     if not present:
         raise DataUnfitError(f"{series.name} has no images to bin; run align_frames or import its stack")
     return present
@@ -112,10 +112,7 @@ def imod_bin_series(series: TiltSeries, params: ImodBinSeriesParams, context: St
         }
         made[prefix] = Stack(kept["images"], pixel, kept.get("even"), kept.get("odd"), stack.ctf_correction)
     context.figure("pixel_size_angstrom", next(iter(made.values())).pixel_size_angstrom)
-    binned = replace(
-        series, stack=made.get(""), weighted=made.get("weighted_"), corrected=made.get("corrected_")
-    )
-    return _recentred(binned, next(iter(stacks.values())), params)
+    return _recentred(with_stacks(series, made), next(iter(stacks.values())), params)
 
 
 def _recentred(series: TiltSeries, before: Stack, params: ImodBinSeriesParams) -> TiltSeries:

@@ -117,6 +117,7 @@ def _result_name(params: MembrainSegmentMembranesParams) -> str:
 
 @step(
     "membrain_segment_membranes",
+    version=2,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,
