@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grimp
+
 import cryoloom
 
 PACKAGE = Path(cryoloom.__file__).parent
@@ -35,3 +37,17 @@ def test_no_folder_holds_more_files_than_can_be_read():
 def test_modules_are_named_for_what_they_hold():
     names = [path for files in folders().values() for path in files if path.suffix == ".py"]
     assert not [path for path in names if path.stem in NAMES_THAT_SAY_NOTHING or path.stem.endswith("_old")]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = grimp.build_graph("cryoloom")
+    waiting = {name: len(graph.find_modules_directly_imported_by(name)) for name in graph.modules}
+    free = [name for name, n in waiting.items() if n == 0]
+    while free:  # take away what imports nothing that is left; a circle remains
+        name = free.pop()
+        del waiting[name]
+        for importer in graph.find_modules_that_directly_import(name):
+            waiting[importer] -= 1
+            if waiting[importer] == 0:
+                free.append(importer)
+    assert not waiting, f"these import each other, directly or through others: {sorted(waiting)}"

@@ -11,6 +11,7 @@ from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext
 from cryoloom.geometry.rotations import rotation_y, rotation_z
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.placed_particles import particles_in
 
 __all__ = ["MEMBRANE_FIGURES", "MEMBRANE_RECORDS", "points_on_membranes"]
 
@@ -56,11 +57,10 @@ def points_on_membranes(
             "model": [] if rows.surface is None else rows.surface.tolist(),
         },
     )
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
+    return particles_in(
+        tomogram,
+        rows,
+        context,
         species=species,
     )
 

@@ -12,9 +12,16 @@ from cryoloom.contract.step import StepContext, StepParams
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.marked_points import MarkedPoints
 from cryoloom.geometry.frames import position_from_index
-from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.model import Average, ParticleRows, Particles, Tomogram
 
-__all__ = ["PlacedParticleParams", "check_places", "file_of", "particles_of", "places_xyz_angstrom"]
+__all__ = [
+    "PlacedParticleParams",
+    "check_places",
+    "file_of",
+    "particles_in",
+    "particles_of",
+    "places_xyz_angstrom",
+]
 
 _FARTHEST = 0.6
 """Largest distance from the centre, as a fraction of the extent: picks slightly outside are accepted."""
@@ -72,13 +79,35 @@ def check_places(places_xyz_angstrom: NDArray[np.float64], tomogram: Tomogram) -
 def particles_of(
     tomogram: Tomogram, rows: ParticleRows, params: PlacedParticleParams, context: StepContext
 ) -> Particles:
-    """Rows as a particle set of one tomogram; its table is written."""
+    """Rows as a particle set of what the user says they are; its table is written."""
+    return particles_in(
+        tomogram,
+        rows,
+        context,
+        species=params.species,
+        diameter_angstrom=params.diameter_angstrom,
+        symmetry=params.symmetry,
+    )
+
+
+def particles_in(
+    tomogram: Tomogram,
+    rows: ParticleRows,
+    context: StepContext,
+    *,
+    species: str,
+    diameter_angstrom: float | None = None,
+    template: Average | None = None,
+    symmetry: str = "C1",
+) -> Particles:
+    """Rows as a particle set that has the tomogram's name; its table is written."""
     return Particles(
         tomogram.name,
         context.new_table("particles", rows.columns()),
         (tomogram.series,),
         (tomogram,),
-        species=params.species,
-        diameter_angstrom=params.diameter_angstrom,
-        symmetry=params.symmetry,
+        species=species,
+        diameter_angstrom=diameter_angstrom,
+        template=template,
+        symmetry=symmetry,
     )

@@ -40,6 +40,7 @@ from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.geometry.frames import position_from_index
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.placed_particles import particles_in
 
 __all__ = ["PickBlobsParams", "pick_blobs"]
 
@@ -206,11 +207,10 @@ def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext
         others={"q_value": q_value[index], "amplitude": amplitude[index]},
     )
     context.progress(total, total)
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
+    return particles_in(
+        tomogram,
+        rows,
+        context,
         species=params.species,
         diameter_angstrom=diameter,
     )

@@ -49,6 +49,7 @@ from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles, Tomogram
+from cryoloom.procedures.placed_particles import particles_in
 
 __all__ = ["PickByTemplateParams", "pick_by_template"]
 
@@ -262,11 +263,10 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
         "amplitude": matches.amplitude[index],
     }
     rows = replace(found, others=others)
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (series,),
-        (tomogram,),
+    return particles_in(
+        tomogram,
+        rows,
+        context,
         template=_stored(density, density_voxel, diameter, params, context),
         species=params.species or (params.template.name.split(".")[0] if params.template else "particle"),
         diameter_angstrom=diameter,

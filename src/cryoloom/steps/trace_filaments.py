@@ -27,6 +27,7 @@ from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.geometry.frames import position_from_index
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.placed_particles import particles_in
 from cryoloom.procedures.ridge_volume import bytes_for_ridges, ridge_volume
 
 __all__ = ["TraceFilamentsParams", "trace_filaments"]
@@ -124,11 +125,10 @@ def trace_filaments(tomogram: Tomogram, params: TraceFilamentsParams, context: S
     rows = _rows(tomogram.name, found, params, context.rng)
     _report(tomogram.name, found, rows, context)
     context.progress(total, total)
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
+    return particles_in(
+        tomogram,
+        rows,
+        context,
         species=params.species,
         diameter_angstrom=params.diameter_angstrom,
     )

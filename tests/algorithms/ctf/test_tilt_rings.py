@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, ring_phase, tile_offsets, whiten
 from cryoloom.algorithms.ctf.series_model import CERTAIN_GAIN, SeriesModel, at_origin
 from cryoloom.algorithms.ctf.shared_properties import strength_basis
-from cryoloom.algorithms.ctf.tilt_rings import ExposureRings, own_gain
+from cryoloom.algorithms.ctf.tilt_rings import RingLikelihood, own_gain
 from cryoloom.algorithms.images.power_spectrum import tile_spectra
 from cryoloom.model import Microscope
 from makers.exact_rings import ASTIGMATISM_ANGSTROM, BAND, THICKNESS_ANGSTROM, exact_rings, modulation
@@ -30,7 +30,7 @@ def rings():
 
 def test_gradients_are_those_of_the_likelihood(rings):
     basis = strength_basis(BAND)
-    exposure = ExposureRings(rings[0], MODEL, DEFOCUS)
+    exposure = RingLikelihood(rings[0], MODEL, DEFOCUS)
     coefficients = np.linalg.lstsq(basis, 0.8 * modulation())[0]
     steps = np.array([4.0, 4.0, 4.0, 0.2, *[0.005] * basis.shape[1]])
     expected = []
@@ -51,7 +51,7 @@ def test_the_gathered_tiles_say_what_the_tiles_say(rings):
     """The likelihood of the tiles one by one, for the background that the gathered ones prefer."""
     tilt = rings[0]
     data = replace(at_origin(tilt), phase_shift_deg=SHIFT_DEG)
-    exposure = ExposureRings(tilt, MODEL, DEFOCUS)
+    exposure = RingLikelihood(tilt, MODEL, DEFOCUS)
     template = MODEL.template(tilt, DEFOCUS)
     gains = []
     for defocus in (DEFOCUS, DEFOCUS + 500.0):
@@ -101,7 +101,7 @@ def test_bumps_that_all_tiles_share_are_noise(rings, rng):
     for factor in (np.ones_like(k), bumps):
         power = factor * rng.gamma(n, 1 / n, size=spectra.power.shape)
         data = whiten(replace(spectra, power=power.astype(np.float32)), Microscope(), np.zeros(power.shape))
-        exposure = ExposureRings(replace(rings[0], data=data), MODEL, DEFOCUS).in_all_directions(0.0, 0.0)
+        exposure = RingLikelihood(replace(rings[0], data=data), MODEL, DEFOCUS).in_all_directions(0.0, 0.0)
         at = np.array([DEFOCUS, 0.0, 0.0, SHIFT_DEG])
         noise.append(exposure.noise(at, np.zeros_like(k), basis))
     assert noise[0].mean() < 2.5
@@ -111,7 +111,7 @@ def test_bumps_that_all_tiles_share_are_noise(rings, rng):
 
 def test_noise_takes_from_the_information(rings):
     basis = strength_basis(BAND)
-    exposure = ExposureRings(rings[0], MODEL, DEFOCUS)
+    exposure = RingLikelihood(rings[0], MODEL, DEFOCUS)
     coefficients = np.linalg.lstsq(basis, modulation())[0]
     full, less = (
         one.evidence(AT, coefficients, basis).information

@@ -75,12 +75,12 @@ def find_local_alignment(
     rigid: BundleSolution,
     free: DegreesOfFreedom,
     extent_xy_angstrom: tuple[float, float],
-    exposure: Sequence[int],
+    acquisition: Sequence[int],
     priors: Sequence[LocalPrior] = PRIORS,
 ) -> LocalChoice:
     """Solve with the prior that predicts left-out tracks best, if it improves on the rigid solution.
 
-    extent_xy_angstrom : of the images. exposure : place of each view in the order of acquisition.
+    extent_xy_angstrom : of the images. acquisition : place of each view in the order of acquisition.
     """
     errors = np.full((len(priors) + 1, len(tracks.view)), np.nan)
     fold = np.arange(tracks.n_points) % N_FOLDS
@@ -90,7 +90,7 @@ def find_local_alignment(
         base = adjust_bundle(train, rigid.geometry, free)
         errors[0, tested] = leave_one_out_residuals(test, base.geometry)
         for i, prior in enumerate(priors, 1):
-            local = solve_local(train, base, extent_xy_angstrom, exposure, prior)
+            local = solve_local(train, base, extent_xy_angstrom, acquisition, prior)
             straight = _undistorted(test, local.warps)
             errors[i, tested] = leave_one_out_residuals(straight, local.solution.geometry)
     medians = np.nanmedian(errors, axis=1)
@@ -98,7 +98,7 @@ def find_local_alignment(
     significance = _significance(tracks, errors[0], errors[best])
     better = medians[best] < medians[0] and significance > LEAST_SIGNIFICANCE
     local_solution = (
-        solve_local(tracks, rigid, extent_xy_angstrom, exposure, priors[best - 1]) if better else None
+        solve_local(tracks, rigid, extent_xy_angstrom, acquisition, priors[best - 1]) if better else None
     )
     tried = tuple((prior, float(median)) for prior, median in zip(priors, medians[1:], strict=True))
     return LocalChoice(errors[0], errors[best], tried, significance, local_solution)
@@ -130,7 +130,7 @@ def solve_local(
     tracks: Tracks,
     rigid: BundleSolution,
     extent_xy_angstrom: tuple[float, float],
-    exposure: Sequence[int],
+    acquisition: Sequence[int],
     prior: LocalPrior,
 ) -> LocalSolution:
     """Displacements, shifts and points by least squares about a rigid solution, robustly weighted.
@@ -149,7 +149,7 @@ def solve_local(
     reprojected = active.position_xy_angstrom - rigid_residual
     basis_y, basis_x = warp_bases(reprojected, extent_xy_angstrom, (N_CONTROLS, N_CONTROLS))
     basis = np.einsum("na,nb->nab", basis_y, basis_x).reshape(len(reprojected), -1)
-    precision = _prior_precision(prior, extent_xy_angstrom, exposure)
+    precision = _prior_precision(prior, extent_xy_angstrom, acquisition)
     left, weights = rigid_residual, active.weight * rigid.robust_weight[known]
     for _ in range(REWEIGHTINGS):
         shifts, controls, moves = _least_squares(active, geometry, basis, rigid_residual, weights, precision)
@@ -172,7 +172,7 @@ def solve_local(
 
 
 def _prior_precision(
-    prior: LocalPrior, extent_xy_angstrom: tuple[float, float], exposure: Sequence[int]
+    prior: LocalPrior, extent_xy_angstrom: tuple[float, float], acquisition: Sequence[int]
 ) -> Array:
     """Inverse covariance of the controls of all views, ``(n_views K, n_views K)`` in 1/A^2.
 
@@ -182,7 +182,7 @@ def _prior_precision(
     y, x = (grid.ravel() for grid in np.meshgrid(place, place, indexing="ij"))
     apart = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
     in_space = np.exp(-0.5 * apart / 0.5**2) + 1e-3 * np.eye(len(x))
-    order = np.asarray(exposure, dtype=np.float64)
+    order = np.asarray(acquisition, dtype=np.float64)
     between = np.abs(order[:, None] - order)
     in_time = np.eye(len(order)) if prior.memory == 0 else prior.memory**between + 1e-6 * np.eye(len(order))
     return np.kron(np.linalg.inv(in_time), np.linalg.inv(in_space)) / prior.size_angstrom**2

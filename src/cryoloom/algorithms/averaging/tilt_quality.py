@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 _ROUNDS = 20  # chosen: steps of Newton, of which few are needed
 _LARGEST_B_SD_ANGSTROM2 = 100.0
-"""Chosen: prior of the B-factor of a tilt, of the size of those of later exposures."""
+"""Chosen: prior of the B-factor of a tilt, of the size of those of later tilts."""
 _TOLD = 0.7
 """Chosen: a deviation this far below the prior shows that the images tell B."""
 

@@ -18,7 +18,7 @@ __all__ = [
     "student_weight",
 ]
 
-# Scales of the prior on defocus: autofocus drift over some exposures, and a stage that is not eucentric.
+# Scales of the prior on defocus: autofocus drift over some tilts, and a stage that is not eucentric.
 DRIFT_ANGSTROM, DRIFT_EXPOSURES = 2000.0, 10.0
 ECCENTRIC_ANGSTROM, ECCENTRIC_DEG = 2000.0, 40.0
 """Chosen: drift of the height with the tilt of a stage that is not eucentric."""
@@ -43,14 +43,14 @@ def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[f
     mixed = 0.8 * near + 0.1 * likelihood.mean(axis=1, keepdims=True) + 0.1 * none
     evidence = np.log(np.maximum(mixed, 1e-300)).sum(axis=0) + float(peak.sum())
     best = int(np.argmax(evidence))
-    # "No rings" has gain 0 for every exposure.
+    # "No rings" has gain 0 for every tilt.
     return float(grid[best]), float(evidence[best])
 
 
 def log_prior(
     grid: NDArray[np.float64], prior: NDArray[np.float64], prior_sd: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Heavy-tailed prior at every defocus of a grid for each exposure, ``(tilt, grid)`` in nats."""
+    """Heavy-tailed prior at every defocus of a grid for each tilt, ``(tilt, grid)`` in nats."""
     deviation = (grid - prior[:, None]) / prior_sd[:, None]
     return -0.5 * (STUDENT_DEGREES_OF_FREEDOM + 1) * np.log1p(deviation**2 / STUDENT_DEGREES_OF_FREEDOM)
 
@@ -63,12 +63,12 @@ def student_weight(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
 def defocus_covariance(
     tilts: Sequence[TiltRings], jitter_angstrom: NDArray[np.float64], part: float = 1.0
 ) -> NDArray[np.float64]:
-    """Of the defoci before any is measured, ``(exposure, exposure)``, each with its own jitter."""
+    """Of the defoci before any is measured, ``(tilt, tilt)``, each with its own jitter."""
     return np.asarray(smooth_covariance(tilts, part) + np.diag(jitter_angstrom**2))
 
 
 def smooth_covariance(tilts: Sequence[TiltRings], part: float = 1.0) -> NDArray[np.float64]:
-    """Of the defoci without jitter, ``(exposure, exposure)``; ``part`` of the usual variation, any level."""
+    """Of the defoci without jitter, ``(tilt, tilt)``; ``part`` of the usual variation, any level."""
     time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
     angle = np.array([tilt.tilt_deg for tilt in tilts])
     drift = DRIFT_ANGSTROM**2 * squared_exponential(time, DRIFT_EXPOSURES)

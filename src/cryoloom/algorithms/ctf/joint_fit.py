@@ -23,7 +23,7 @@ from cryoloom.algorithms.ctf.series_model import (
     TiltRings,
 )
 from cryoloom.algorithms.ctf.shared_properties import strength_basis
-from cryoloom.algorithms.ctf.tilt_rings import RIDGE, Evidence, ExposureRings
+from cryoloom.algorithms.ctf.tilt_rings import RIDGE, Evidence, RingLikelihood
 from cryoloom.algorithms.images.single_thread_pool import of_each
 
 __all__ = ["JointFit", "refine_jointly"]
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class JointFit:
-    """Result of `refine_jointly`, in the order of the exposures given."""
+    """Result of `refine_jointly`, in the order of the tilts given."""
 
     model: SeriesModel
     """As given, with the ring amplitude and the common astigmatism updated."""
@@ -47,9 +47,9 @@ class JointFit:
     defocus_sd_angstrom: Array
     """Everything else free, priors included."""
     phase_covariance: Array
-    """Of the phase shifts, ``(exposure, exposure)``; zero where they are kept."""
+    """Of the phase shifts, ``(tilt, tilt)``; zero where they are kept."""
     data_sd_angstrom: Array
-    """Of the defocus from the exposure alone, its background free."""
+    """Of the defocus from the tilt alone, its background free."""
 
 
 def refine_jointly(
@@ -62,13 +62,13 @@ def refine_jointly(
 ) -> JointFit:
     """Refine from the fits' defoci and the tilts' phase shifts; these are fixed without a covariance.
 
-    Astigmatism moves by the same in all exposures. defocus_covariance, phase_covariance : (exposure,
-    exposure) of the priors, about any common level.
+    Astigmatism moves by the same in all tilts. defocus_covariance, phase_covariance : (tilt,
+    tilt) of the priors, about any common level.
     """
     basis = strength_basis(tilts[0].data.band)
     # Curves of the strength, and of its changes.
     bases = [np.hstack([basis, *(term * basis for term in model.strength_terms(tilt))]) for tilt in tilts]
-    exposures = _weighed(tilts, model, fits, basis)
+    weighed = _weighed(tilts, model, fits, basis)
     n, n_curves = len(tilts), bases[0].shape[1]
     n_all = 2 * n + 2 + n_curves
     # Defoci, then phase shifts, the move of the astigmatism and the strength's coefficients.
@@ -88,8 +88,7 @@ def refine_jointly(
 
     def evaluate(x: Array) -> tuple[float, list[Evidence]]:
         found = [
-            one.evidence(own[i] + x[places[i][:4]], x[2 * n + 2 :], bases[i])
-            for i, one in enumerate(exposures)
+            one.evidence(own[i] + x[places[i][:4]], x[2 * n + 2 :], bases[i]) for i, one in enumerate(weighed)
         ]
         return sum(one.gain for one in found) - 0.5 * float(x @ precision @ x), found
 
@@ -149,19 +148,19 @@ def refine_jointly(
 
 def _weighed(
     tilts: Sequence[TiltRings], model: SeriesModel, fits: Sequence[DefocusFit], basis: Array
-) -> list[ExposureRings]:
+) -> list[RingLikelihood]:
     """Tilts whose ring weights include the scatter of amplitudes there: half their own, half of all."""
 
-    def of_tilt(i: int) -> tuple[ExposureRings, Array]:
+    def of_tilt(i: int) -> tuple[RingLikelihood, Array]:
         tilt, fit = tilts[i], fits[i]
-        one = ExposureRings(tilt, model, fit.defocus_angstrom)
+        one = RingLikelihood(tilt, model, fit.defocus_angstrom)
         gathered = one.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)
         at = np.array([fit.defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
         return one, gathered.noise(at, model.strength(tilt), basis)
 
-    exposures, noise = zip(*of_each(of_tilt, range(len(tilts))), strict=True)
+    found, noise = zip(*of_each(of_tilt, range(len(tilts))), strict=True)
     shared = np.mean(noise, axis=0)
-    return [one.with_noise(0.5 * (own + shared)) for one, own in zip(exposures, noise, strict=True)]
+    return [one.with_noise(0.5 * (own + shared)) for one, own in zip(found, noise, strict=True)]
 
 
 def _change(model: SeriesModel) -> Array:

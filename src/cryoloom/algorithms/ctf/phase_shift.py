@@ -51,7 +51,7 @@ def _shifted(tilt: TiltRings, phase_shift_deg: float) -> TiltRings:
 def phase_shift_covariance(
     tilts: Sequence[TiltRings], jitter_deg: float = MOST_JITTER_DEG
 ) -> NDArray[np.float64]:
-    """Of the phase shifts before any is measured, ``(exposure, exposure)`` in degrees squared."""
+    """Of the phase shifts before any is measured, ``(tilt, tilt)`` in degrees squared."""
     time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
     smooth = CHARGE_DEG**2 * squared_exponential(time, CHARGE_EXPOSURES) + ANY_LEVEL_DEG**2
     return np.asarray(smooth + jitter_deg**2 * np.eye(len(tilts)))
@@ -65,7 +65,7 @@ def likeliest_jitter_deg(
 ) -> float:
     """Jitter of largest evidence, from phase shifts that were found under one of ``jitter_deg``.
 
-    found_covariance : (exposure, exposure), that prior included. Rasmussen & Williams 2006, eq. 2.30, for
+    found_covariance : (tilt, tilt), that prior included. Rasmussen & Williams 2006, eq. 2.30, for
     measurements of which the information is given.
     """
     precision = np.linalg.inv(found_covariance)

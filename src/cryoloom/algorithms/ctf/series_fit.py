@@ -90,7 +90,7 @@ class SeriesFit:
     hand: HandEvidence
     thickness: Thickness | None
     posterior: float
-    """Log-likelihood over "no rings" and prior of all exposures, in nats."""
+    """Log-likelihood over "no rings" and prior of all tilts, in nats."""
     is_weak: bool = False
     """Whether few tilts show rings by themselves (`weak_series`)."""
 
@@ -117,7 +117,7 @@ def fit_series(
 ) -> SeriesFit | None:
     """Fit all tilts together; None if the series as a whole shows no rings.
 
-    near_others : positions in ``tilts`` of exposures that are fitted where the others expect them, whatever
+    near_others : positions in ``tilts`` of tilts that are fitted where the others expect them, whatever
     else their rings may say. unheeded : those whose rings do not count; they get what the others predict.
 
     may_be_weak : where few tilts show rings of the usual fall-off, all are looked at together
@@ -125,7 +125,7 @@ def fit_series(
 
     handedness : +1 or -1 if known; otherwise the likelier one. rewhiten : (position in ``tilts``,
     (tile, sector, ring) modulation) -> data with the background fitted beside the rings. fit_phase_shift :
-    find each exposure's phase shift, beginning anywhere; otherwise that of the data is kept.
+    find each tilt's phase shift, beginning anywhere; otherwise that of the data is kept.
     """
     tilts = list(tilts)
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
@@ -338,14 +338,14 @@ def _evidence_of(model: SeriesModel, grid: NDArray[np.float64], tilts: Sequence[
 def _grid_gains(
     tilts: Sequence[TiltRings], model: SeriesModel, grid: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Gain of every exposure at every defocus of the specimen's origin, ``(tilt, grid)``."""
+    """Gain of every tilt at every defocus of the specimen's origin, ``(tilt, grid)``."""
     return _search(tilts, [model], grid)[0].gains()
 
 
 def _search(
     tilts: Sequence[TiltRings], models: Sequence[SeriesModel], grid: NDArray[np.float64]
 ) -> list[SearchSums]:
-    """For each model what the gains of all exposures consist of, ``(tilt, grid)``.
+    """For each model what the gains of all tilts consist of, ``(tilt, grid)``.
 
     Models differ in nothing but the handedness: the steepness, and with it the template, is the same.
     """

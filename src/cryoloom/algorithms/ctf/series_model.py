@@ -83,7 +83,7 @@ class SeriesModel:
         return np.array([dose, self._lengthening(tilt) - MIDDLE_LENGTHENING])
 
     def modulation(self, tilt: TiltRings) -> NDArray[np.float64]:
-        """Expected modulation of the rings of an exposure, ``(ring,)``.
+        """Expected modulation of the rings of a tilt, ``(ring,)``.
 
         Scatterers evenly distributed over the thickness attenuate the rings by sinc(lambda k^2 thickness /
         cos tilt).
@@ -129,7 +129,7 @@ class SeriesModel:
         )
 
     def template(self, tilt: TiltRings, defocus_angstrom: NDArray[np.float64] | float) -> RingTemplate:
-        """Expected rings of an exposure at a defocus or at each of a grid."""
+        """Expected rings of a tilt at a defocus or at each of a grid."""
         return ring_template(tilt.data, self.modulation(tilt), defocus_angstrom, self.slope(tilt))
 
 

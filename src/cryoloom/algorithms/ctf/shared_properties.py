@@ -110,7 +110,7 @@ def thickness_of(
 
 @dataclass(frozen=True, slots=True)
 class _StrengthEvidence:
-    """Least-squares sums of the ring amplitude of each tilt, ``(exposure, ring)``."""
+    """Least-squares sums of the ring amplitude of each tilt, ``(tilt, ring)``."""
 
     tilts: list[TiltRings]
     amplitude: NDArray[np.float64]
@@ -129,7 +129,7 @@ class _StrengthEvidence:
             decay=decay,
         )
         factors = shape.modulations(self.tilts)
-        # sum_i information (amplitude / information - factor spectrum)^2, gathered over exposures.
+        # sum_i information (amplitude / information - factor spectrum)^2, gathered over tilts.
         curvature = (self.information * factors**2).sum(axis=0) + 1e-9
         target = (self.amplitude * factors).sum(axis=0)
         root = np.sqrt(curvature)
@@ -222,7 +222,7 @@ def _astigmatism(
 def common_value(
     measured: NDArray[np.float64], variance: NDArray[np.float64], typical_spread: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Mean ``(component,)`` and spread of what was measured, ``(exposure, component)``, with known variances.
+    """Mean ``(component,)`` and spread of what was measured, ``(tilt, component)``, with known variances.
 
     The spread, of one size for all components, is that of largest posterior under an exponential prior of
     mean ``typical_spread``, up to `ASTIGMATISM_SD_ANGSTROM`.

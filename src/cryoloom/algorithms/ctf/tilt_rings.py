@@ -23,7 +23,7 @@ from cryoloom.algorithms.ctf.phase import ctf_phase
 from cryoloom.algorithms.ctf.series_model import STRONGEST_RINGS, SeriesModel, TiltRings, at_origin
 from cryoloom.algorithms.images.single_thread_pool import of_each
 
-__all__ = ["RIDGE", "Evidence", "ExposureRings", "noise_of_series", "own_gain"]
+__all__ = ["RIDGE", "Evidence", "RingLikelihood", "noise_of_series", "own_gain"]
 
 #: Chosen: relative to the mean curvature, so that curves without information stay at their start.
 RIDGE = 1e-6
@@ -67,8 +67,8 @@ class _Sums:
     ps: Array
 
 
-class ExposureRings:
-    """Likelihood of the rings of one exposure, its template that of a defocus near by."""
+class RingLikelihood:
+    """Likelihood of the rings of one tilt, its template that of a defocus near by."""
 
     N_PHASE = 4
     """Parameters of the rings' phase: defocus, its cos 2 angle and sin 2 angle parts, all in angstrom, and
@@ -91,7 +91,7 @@ class ExposureRings:
         self.power = weight * _array(power.sum(dim=0))
         self.power_turned = weight * _sum(power * cosine[:, None], power * sine[:, None])
 
-    def in_all_directions(self, axial_angstrom: float, diagonal_angstrom: float) -> ExposureRings:
+    def in_all_directions(self, axial_angstrom: float, diagonal_angstrom: float) -> RingLikelihood:
         """The same with a fixed astigmatism, the directions combined as well: much less work."""
         of_sector = np.array([axial_angstrom, diagonal_angstrom]) @ self.directions
         turn = np.exp(1j * of_sector[:, None] * self.per_angstrom)
@@ -128,7 +128,7 @@ class ExposureRings:
         of_curve = (scores**2).sum(axis=0) / np.maximum(information.sum(axis=0), 1e-12)
         return np.maximum(basis @ of_curve, 1.0)
 
-    def with_noise(self, noise: Array) -> ExposureRings:
+    def with_noise(self, noise: Array) -> RingLikelihood:
         """The same with rings of a larger variance, ``(ring,)`` over that of counts."""
         noisy = copy(self)
         for name in ("one", "once", "twice", "power", "power_turned"):
@@ -242,7 +242,7 @@ def own_gain(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> tuple[floa
     The standard deviation is that of amplitudes at other defoci if it is larger than counting statistics:
     specimens make bumps in their spectra. The variance is over that of counting statistics, 1 at least.
     """
-    rings = ExposureRings(tilt, model, fit.defocus_angstrom)
+    rings = RingLikelihood(tilt, model, fit.defocus_angstrom)
     rings = rings.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)
     at = np.array([fit.defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
     return rings.own_gain(at, model.spectrum)
@@ -259,7 +259,7 @@ def noise_of_series(
     """
 
     def of_tilt(tilt: TiltRings) -> tuple[Array, Array]:
-        rings = ExposureRings(tilt, model, defocus_angstrom).in_all_directions(*model.astigmatism_angstrom)
+        rings = RingLikelihood(tilt, model, defocus_angstrom).in_all_directions(*model.astigmatism_angstrom)
         at = np.array([defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
         return rings.elsewhere(at, np.zeros(len(basis)), basis.T, NEAR_BY)
 

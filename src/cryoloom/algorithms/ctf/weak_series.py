@@ -59,7 +59,7 @@ def find_weak_rings(
 ) -> WeakSeries | None:
     """The likeliest amplitude, handedness and defoci of all tilts together; None if they show no rings.
 
-    search : sums of exposures for each of some models, see `series_fit`.
+    search : sums of all tilts for each of some models, see `series_fit`.
     """
     found: dict[int, list[tuple[SeriesModel, Choice, list[TiltRings]]]] = {hand: [] for hand in hands}
     n_ranges = max(1, round(math.log(grid[-1] / grid[0]) / math.log(RATIO_OF_RANGES)))

@@ -25,6 +25,7 @@ from cryoloom.formats.relion.star_tables import read_blocks
 from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.geometry.rotations import matrix_from_euler_zyz_deg
 from cryoloom.model import Average, ParticleRows, Particles, Tomogram
+from cryoloom.procedures.placed_particles import particles_in
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.warp.warp_reconstruct import volume_name
 from cryoloom.programs.warp.warptools import WARPTOOLS, tilt_series_settings
@@ -196,11 +197,10 @@ def warp_pick_by_template(
         name, sink, pixels.pixel_size_angstrom, symmetry=params.symmetry,
         diameter_angstrom=float(params.diameter_angstrom),
     )  # fmt: skip
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
+    return particles_in(
+        tomogram,
+        rows,
+        context,
         template=template,
         species=params.species or name,
         diameter_angstrom=float(params.diameter_angstrom),
