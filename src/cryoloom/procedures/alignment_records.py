@@ -19,6 +19,7 @@ from cryoloom.model import TiltSeries
 __all__ = [
     "ALIGNMENT_FIGURES",
     "ALIGNMENT_RECORDS",
+    "BEAD_DIAMETER",
     "record_alignment",
     "record_axis",
     "record_offset",
@@ -32,6 +33,14 @@ OTHER_AXIS_DEG = 1.8
 
 IN_PARTS = "the tracks do not hold the series together, so comparing their halves shows no error"
 TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
+
+BEAD_DIAMETER = Figure(
+    "bead_diameter_angstrom",
+    "angstrom",
+    "Bead diameter",
+    "Diameter of the gold beads, measured in the images.",
+    role="bead_diameter",
+)
 
 ALIGNMENT_FIGURES = (
     Figure(
@@ -75,13 +84,7 @@ ALIGNMENT_FIGURES = (
         "Tilts on which nothing could be tracked; their pose is interpolated.",
         good="0",
     ),
-    Figure(
-        "bead_diameter_angstrom",
-        "angstrom",
-        "Bead diameter",
-        "Diameter of the gold beads, measured in the images.",
-        role="bead_diameter",
-    ),
+    BEAD_DIAMETER,
     Figure(
         "left_out_error_angstrom",
         "angstrom",

@@ -29,6 +29,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Stack, Tilt, TiltSeries
+from cryoloom.procedures.alignment_records import BEAD_DIAMETER
 from cryoloom.procedures.written_stack import WrittenStack, stacks_by_prefix, with_stacks
 
 __all__ = ["EraseBeadsParams", "erase_beads"]
@@ -77,13 +78,7 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
 
 FIGURES = (
     Figure("n_beads", "", "Gold beads", "Gold beads found in the specimen from the images."),
-    Figure(
-        "bead_diameter_angstrom",
-        "angstrom",
-        "Bead diameter",
-        "Diameter of the gold beads, measured in the images.",
-        role="bead_diameter",
-    ),
+    BEAD_DIAMETER,
     Figure(
         "erased_radius_angstrom",
         "angstrom",

@@ -220,11 +220,11 @@ def split_tilt_pass(
 ) -> tuple[Array, Array]:
     """Angles in degrees and distances in angstrom, ``(n,)``, between poses from even and from odd tilts.
 
-    Tilts are numbered in the order they were taken, so both sets have the same doses and angles. Each is
-    refined from the present pose against its half's reference. NaN for particles in no half.
+    Each set of tilts is refined from the present pose against its half's reference. NaN for particles in no
+    half.
     """
     turn, moved = np.full(images.n, np.nan), np.full(images.n, np.nan)
-    odd = np.argsort(np.argsort(images.acquisition)) % 2 == 1
+    odd = _is_odd(images)
     for half, mine, part in _by_half(images, poses):
         found = []
         for shown in (odd, ~odd):
@@ -260,7 +260,7 @@ def equivalents_pass(
     The third axis is of even and odd tilts, in the order they were taken. Particles in no half have 0.
     """
     terms = np.zeros((images.n, len(operators), 2, 2))
-    odd = np.argsort(np.argsort(images.acquisition)) % 2 == 1
+    odd = _is_odd(images)
     for half, mine, part in _by_half(images, poses):
         turned = np.einsum("nij,gjk->ngik", poses.rotations[mine], operators)
         found = pose_terms(part, cubes[half], turned, poses.shifts_xyz_angstrom[mine], n_used, gain=gain)
@@ -283,6 +283,11 @@ def insert_pass(
             gain=gain,
         )
     return halves
+
+
+def _is_odd(images: ParticleImages) -> NDArray[np.bool_]:
+    """Every second tilt in the order they were taken, ``(tilt,)``: both sets have the same angles."""
+    return np.argsort(np.argsort(images.acquisition)) % 2 == 1
 
 
 def _by_half(images: ParticleImages, poses: Poses) -> list[tuple[int, NDArray[np.int64], ParticleImages]]:
