@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cryoloom.model import TiltSeries
+from cryoloom.model import Item, TiltSeries
 from cryoloom.store.codec import decode
 from cryoloom.store.current import CurrentState
 from cryoloom.store.reading import Reader
@@ -35,8 +35,9 @@ def imported_line(value: Mapping[str, Any]) -> str:
 
 def _series(value: Mapping[str, Any] | None) -> TiltSeries | None:
     """A stored tilt series whose files are not opened."""
-    made = None if value is None else decode(value, Path(), _unopened, _unopened).own_series
-    return made if made is not None and made.tilts else None
+    made = None if value is None else decode(value, Path(), _unopened, _unopened)
+    series = made.own_series if isinstance(made, Item) else None
+    return series if series is not None and series.tilts else None
 
 
 def _unopened(path: Path) -> Any:
