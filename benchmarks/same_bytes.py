@@ -7,7 +7,7 @@ Left out, because they contain times, paths or versions: the database, logs and 
 
 ``python benchmarks/same_bytes.py BEFORE [AFTER]``; AFTER is the working tree if it is not given, and the
 movies are simulated with its code. ``--repeat N`` processes each session N times with either revision, in
-turn, and prints the medians of the times. The exit code is 1 if something differs.
+turn, and prints medians of the time on the wall and of processors. The exit code is 1 if something differs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -47,6 +48,8 @@ class Made:
     """What one revision made of one session."""
 
     seconds: float
+    processor_seconds: float
+    """Of all its processes: unlike the time on the wall, hardly changed by other work on the machine."""
     files: dict[str, str]
     """Checksum of every file, by its path in the project."""
     figures: dict[str, Any]
@@ -85,13 +88,19 @@ def tree_of(revision: str | None, scratch: Path) -> Iterator[Path]:
         subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
+def processor_seconds() -> float:
+    """Of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def processed(tree: Path, raw: Path, scratch: Path) -> Made:
     """What the tree's code makes of raw data, in the folder that every revision uses."""
     project = scratch / "project"
     shutil.rmtree(project, ignore_errors=True)
-    clock = time.perf_counter()
+    clock, busy = time.perf_counter(), processor_seconds()
     cryoloom(tree, scratch, "process", str(raw), "--project", str(project), "--workers", "1", "--json")
-    seconds = time.perf_counter() - clock
+    seconds, busy = time.perf_counter() - clock, processor_seconds() - busy
     figures = {}
     for line in cryoloom(tree, scratch, "results", "--project", str(project), "--json").splitlines():
         entry = json.loads(line)
@@ -106,7 +115,7 @@ def processed(tree: Path, raw: Path, scratch: Path) -> Made:
     }
     if not files or not figures:
         sys.exit(f"{tree.name}: {len(files)} files and {len(figures)} figures of {raw.name}; expected some")
-    return Made(seconds, files, figures)
+    return Made(seconds, busy, files, figures)
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -167,10 +176,10 @@ def compare(
     )
     for line in [*files, *figures]:
         print(f"  {line}")
-    times = {label: statistics.median(run.seconds for run in runs) for label, runs in made.items()}
-    ratio = times["after"] / times["before"]
-    shown = ", ".join(f"{seconds:.1f} s {label}" for label, seconds in times.items())
-    print(f"  {shown} (ratio {ratio:.3f}), medians of {arguments.repeat}")
+    for kind in ("seconds", "processor_seconds"):
+        times = {label: statistics.median(getattr(run, kind) for run in runs) for label, runs in made.items()}
+        shown = ", ".join(f"{seconds:.1f} {label}" for label, seconds in times.items())
+        print(f"  {kind}: {shown}, ratio {times['after'] / times['before']:.3f} (n = {arguments.repeat})")
     sys.stdout.flush()
     return bool(files or figures)
 
