@@ -35,6 +35,7 @@ from cryoloom.model import (
 )
 from cryoloom.simulate.session import SimulationParams, simulate_tilt_series
 from cryoloom.simulate.truth import Truth
+from cryoloom.steps.align_series import AlignSeriesParams
 from cryoloom.store.codec import decode, encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import FileRecord, ItemRecord, RunRecord
@@ -139,7 +140,9 @@ class _Maker:
         self.runs: dict[str, RunRecord] = {}
         before: int | None = None
         for step in _STEPS:
-            self.runs[step] = database.begin_run(step, step, 1, {}, before, {})
+            # One with all its parameters, as the engine writes them.
+            asked = AlignSeriesParams().model_dump(mode="json") if step == "align_series" else {}
+            self.runs[step] = database.begin_run(step, step, 1, asked, before, {})
             before = self.runs[step].id
 
     def finish(self) -> None:

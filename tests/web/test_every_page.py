@@ -1,4 +1,4 @@
-"""Every page at 1280 x 800 and in 4K: it fits, its controls have names, it stays still while images load."""
+"""Every page at 1280 x 800 and in 4K: it fits, nothing is pressed flat, controls are named, it stays still."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ LOOK = """() => {
     const overflows = one => getComputedStyle(one).overflowX === 'visible';
     const isWide = one => one.scrollWidth > one.clientWidth + 1 && overflows(one);
     const wide = [...document.querySelectorAll('main > *')].filter(isWide);
+    // Text in a box that is pressed so flat that hardly a line of it is seen.
+    const isFlat = one => one.clientHeight < 40 && one.scrollHeight > one.clientHeight + 20;
+    const cuts = style => style.overflowY !== 'visible' && style.textOverflow !== 'ellipsis';
+    const squeezed = [...document.querySelectorAll('main *')].filter(one =>
+        isFlat(one) && one.checkVisibility() && one.textContent.trim() && cuts(getComputedStyle(one)));
     return {
+        squeezed: squeezed.map(one => one.outerHTML.slice(0, 120)),
         unnamed: unnamed.map(one => one.outerHTML.slice(0, 120)),
         sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth,
         wide: wide.map(one => one.className),
@@ -93,7 +99,8 @@ def test_it_fits_is_named_and_stays_where_it_is(window: Any, full: Served, size:
         page.wait_for_timeout(900)
         found = page.evaluate(LOOK)
         opened.shot(f"{name}-{size[0]}x{size[1]}")
-        if found["unnamed"] or found["sideways"] > 0 or found["wide"] or found["shift"] > 0.1:
+        wrong = found["unnamed"] or found["wide"] or found["squeezed"]
+        if wrong or found["sideways"] > 0 or found["shift"] > 0.1:
             faults.append((name, found))
     opened.problems = [one for one in opened.problems if "404" not in one]  # of the page that is not there
     assert not faults
