@@ -1,4 +1,4 @@
-"""Every page at 1280 x 800 and in 4K: it fits, nothing is pressed flat, controls have names, nothing moves."""
+"""Every page at 1280 x 800 and in 4K: it fits, nothing is squeezed, controls have names, it stays still."""
 
 from __future__ import annotations
 
