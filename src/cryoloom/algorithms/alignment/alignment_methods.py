@@ -272,8 +272,8 @@ def align_by_beads(
     doubted : particles may be mistaken for beads, so require a closer fit unless they are as dark as gold.
     """
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
-    diameter = diameter_angstrom or measure_bead_diameter(tilt_images, least)
-    found = track_beads(bead_maps(tilt_images, diameter), start, usable, free)
+    diameter = diameter_angstrom or measure_bead_diameter(tilt_images, least, may_be_crowded=True)
+    found = track_beads(bead_maps(tilt_images, diameter, may_be_crowded=True), start, usable, free)
     limit = BEAD_RESIDUAL_DIAMETERS * diameter
     if doubted:
         is_gold = found is not None and found.significance >= GOLD_SIGNIFICANCE

@@ -51,7 +51,7 @@ _CROWDED, _STANDS_OUT = 0.5, 8.0
 class BeadMaps:
     """Matched-filter maps ``(tilt, y, x)`` in units of their spread, high where a bead's centre is.
 
-    The spread is that of the map outside beads, where they fill much of an image.
+    The spread is that of the map outside beads where they may fill much of an image (`bead_maps`).
     """
 
     maps: torch.Tensor
@@ -59,8 +59,12 @@ class BeadMaps:
     diameter_angstrom: float
 
 
-def bead_maps(tilt_images: TiltImages, diameter_angstrom: float) -> BeadMaps:
-    """Correlate each image with the shadow of a sphere minus its surroundings."""
+def bead_maps(tilt_images: TiltImages, diameter_angstrom: float, *, may_be_crowded: bool = False) -> BeadMaps:
+    """Correlate each image with the shadow of a sphere minus its surroundings.
+
+    may_be_crowded : beads may fill much of the images. Only for an alignment, which judges by how tracks fit:
+    a field full of dense particles looks alike, and they would reach the heights by which gold is recognised.
+    """
     images = tilt_images.images
     template = _sphere_template(diameter_angstrom / tilt_images.pixel_size_angstrom, tilt_images.shape_yx)
     spectrum = torch.fft.rfft2(torch.fft.ifftshift(template)).conj().to(images.device)
@@ -68,16 +72,18 @@ def bead_maps(tilt_images: TiltImages, diameter_angstrom: float) -> BeadMaps:
 
     def correlate(i: int) -> None:
         one = torch.fft.irfft2(torch.fft.rfft2(images[i]) * spectrum, s=tilt_images.shape_yx)
-        maps[i] = one / (_spread(one, diameter_angstrom / tilt_images.pixel_size_angstrom) + 1e-12)
+        spread = 1.4826 * float(one.abs().median())
+        if may_be_crowded:
+            spread = _between_beads(one, diameter_angstrom / tilt_images.pixel_size_angstrom, spread)
+        maps[i] = one / (spread + 1e-12)
 
     for _ in each_image(correlate, len(images)):
         pass
     return BeadMaps(maps, tilt_images.pixel_size_angstrom, diameter_angstrom)
 
 
-def _spread(one: torch.Tensor, diameter_px: float) -> float:
-    """Robust deviation of a map ``(y, x)``; outside the beads if these are many and stand out."""
-    every = 1.4826 * float(one.abs().median())
+def _between_beads(one: torch.Tensor, diameter_px: float, every: float) -> float:
+    """Robust deviation of a map ``(y, x)`` outside beads, if these are many and stand out; else of all."""
     row, column = _maxima(one, diameter_px)
     height = one[row, column]
     if len(height) < _STRONGEST:
@@ -118,14 +124,16 @@ def _sphere_template(diameter_px: float, shape_yx: tuple[int, int]) -> torch.Ten
     return template / template.norm()
 
 
-def measure_bead_diameter(tilt_images: TiltImages, view: int) -> float:
+def measure_bead_diameter(tilt_images: TiltImages, view: int, *, may_be_crowded: bool = False) -> float:
     """Diameter in angstrom whose shadow stands out most in one image: mean of the ten highest peaks."""
     pixel = tilt_images.pixel_size_angstrom
     one = replace(tilt_images, images=tilt_images.images[view : view + 1])
     candidates = [d for d in _TRIED_ANGSTROM if d >= _LEAST_DIAMETER_PX * pixel]
 
     def score(diameter: float) -> float:
-        heights = bead_candidates(bead_maps(one, diameter), 0, LEAST_SIGNIFICANCE)[1]
+        heights = bead_candidates(
+            bead_maps(one, diameter, may_be_crowded=may_be_crowded), 0, LEAST_SIGNIFICANCE
+        )[1]
         return float(np.sort(heights)[-10:].mean()) if len(heights) >= 3 else 0.0
 
     return float(candidates[int(np.argmax(of_each(score, candidates)))])
