@@ -208,14 +208,16 @@ def test_neighbours_of_directed_particles_on_no_surface_are_said():
 def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found, stays):
     monkeypatch.setattr("cryoloom.steps.refine.asymmetry", lambda *_: found)
     refined = Refined(*[None] * 4, Verdict({}, 12.4, ""), ())
+    rows = ParticleRows.of("TS_01", np.zeros((2, 3)))
+    worker = SimpleNamespace(rows=rows, half=np.array([1, 2]), positions_xyz_angstrom=np.zeros((2, 3)))
     context = MemoryContext()
-    judged = _without_asymmetry(refined, SimpleNamespace(), "D4", 130.0, context)
+    judged = _without_asymmetry(refined, worker, "D4", 130.0, context)
     assert (judged.verdict.resolution_angstrom == 12.4) == stays
     assert context.figures.get("asymmetry") == (found and found.share)
     if not stays:
         assert "do not have the symmetry D4" in judged.verdict.note
         assert "gain 1.20" in judged.verdict.note
-    plain = _without_asymmetry(refined, SimpleNamespace(), "C1", 130.0, context)
+    plain = _without_asymmetry(refined, worker, "C1", 130.0, context)
     assert plain is refined
     assert "asymmetry" in context.reasons_not_measurable
 

@@ -51,6 +51,8 @@ _VOXELS_ACROSS = 20
 """Chosen: voxels of 10 A, or a twentieth of the diameter; finer detail does not tell balls apart."""
 _LEAST_SIGNIFICANCE = 4.0
 """Chosen: below it chance alone has maxima by the thousand; how many of the rest are chance is counted."""
+_CLEAR_SIGNIFICANCE = 6.0
+"""Chosen: noise of a whole tomogram does not reach it."""
 _LOBE_DIAMETERS = 1.6
 """Chosen: extent of the bright rim that a high-passed image has around a dense object."""
 
@@ -201,7 +203,7 @@ def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext
         },
     )
     if not len(index):
-        context.warn("no object of this diameter exceeds the noise; try another diameter")
+        context.warn(_why_nothing(found, q_value))
     rows = replace(
         ParticleRows.of(tomogram.name, positions, score=found.significance[index]),
         others={"q_value": q_value[index], "amplitude": amplitude[index]},
@@ -238,6 +240,18 @@ def _not_beside(opposite: Candidates, found: Candidates, reach_voxels: float) ->
         for height, neighbours in zip(opposite.significance, near, strict=True)
     ]
     return opposite.significance[np.array(alone, dtype=bool)]
+
+
+def _why_nothing(found: Candidates, q_value: Array) -> str:
+    """What is said where nothing was picked."""
+    n_clear = int((found.significance > _CLEAR_SIGNIFICANCE).sum())
+    if n_clear and q_value.min() < 1:
+        return (
+            f"{n_clear} objects of this diameter stand out, but so do bright places: "
+            f"{100 * q_value.min():.1f} % of the clearest may be false. Look at them in the tomogram; set "
+            "false_discovery_rate higher to take them"
+        )
+    return "no object of this diameter exceeds the noise; try another diameter"
 
 
 def _q_values(heights: Array, opposite: Array) -> Array:
