@@ -44,26 +44,6 @@ def _add_line(
         count[x] += np.float32(1)
 
 
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _add_line_of_turned(
-    image: Floats,
-    line: tuple[float, float, float, float],
-    within: tuple[int, int],
-    total: Floats,
-    count: Floats,
-) -> None:
-    """`_add_line` for an image that is stored as ``(column, row)``: the same values, to the bit."""
-    n_columns, n_rows = image.shape
-    for x in range(*within):
-        column, row = line[0] + line[1] * x, line[2] + line[3] * x
-        i, j = np.uint64(min(int(row), n_rows - 2)), np.uint64(min(int(column), n_columns - 2))
-        down, right = np.float32(row - i), np.float32(column - j)
-        upper = image[j, i] + right * (image[j + _ONE, i] - image[j, i])
-        lower = image[j, i + _ONE] + right * (image[j + _ONE, i + _ONE] - image[j, i + _ONE])
-        total[x] += upper + down * (lower - upper)
-        count[x] += np.float32(1)
-
-
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
 def _sum_on_grid(
     images: Floats,
@@ -86,7 +66,7 @@ def _sum_on_grid(
             line, within = (column_0, per_x, row_0, row_per_x), (max(begin, low), min(end, high))
             # A line of the grid that crosses the rows of an image is read along them in the turned one.
             if abs(row_per_x) > abs(per_x):
-                _add_line_of_turned(turned[view], line, within, total[z, y], count[z, y])
+                _add_line(turned[view].T, line, within, total[z, y], count[z, y])
             else:
                 _add_line(images[view], line, within, total[z, y], count[z, y])
 
@@ -95,5 +75,6 @@ def sum_on_grid_numba(
     images: Floats, places: NDArray[np.float64], inset_px: float, total: Floats, count: Floats
 ) -> None:
     """See `cryoloom.kernels.projection.sum_on_grid.sum_on_grid`; ``total`` and ``count`` are added to."""
-    turned = np.ascontiguousarray(images.transpose(0, 2, 1))
+    crosses = bool((np.abs(places[:, 1, 1]) > np.abs(places[:, 0, 1])).any())
+    turned = np.ascontiguousarray(images.transpose(0, 2, 1)) if crosses else images  # else it is not read
     _sum_on_grid(images, turned, places, inset_px, total, count)
