@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams
+from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams, each_read
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.tilt_axis import AxisReading
+from makers.context import MemoryContext
 
 
 def test_series_are_chosen_by_patterns():
@@ -44,3 +46,15 @@ def test_what_cannot_be_is_refused(values):
 
 def test_imports_record_their_evidence():
     assert [(record.name, record.shows) for record in IMPORT_RECORDS] == [("import", "evidence")]
+
+
+def test_what_cannot_be_read_is_its_error_with_its_name():
+    def read(number):
+        if number == 2:
+            raise DataUnfitError("no angle", got=0)
+        return 10 * number
+
+    context = MemoryContext()
+    made = list(each_read([1, 2, 3], lambda number: f"TS_0{number}", read, context))
+    assert (made[0], made[2]) == (10, 30)
+    assert (made[1].message, made[1].facts) == ("no angle", {"got": 0, "series": "TS_02"})

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from cryoloom.contract.figures import Record
 from cryoloom.contract.item_names import is_named
-from cryoloom.contract.step import StepParams
+from cryoloom.contract.step import StepContext, StepParams
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.tilt_axis import AxisReading
 from cryoloom.model import Microscope, Sourced
 
-__all__ = ["IMPORT_RECORDS", "AcquisitionParams"]
+__all__ = ["IMPORT_RECORDS", "AcquisitionParams", "each_read"]
+
+Found = TypeVar("Found")
+Imported = TypeVar("Imported")
 
 IMPORT_RECORDS = (
     Record(
@@ -58,3 +63,18 @@ class AcquisitionParams(StepParams):
         """The axis by the metadata, overridden by the user's value."""
         told = Sourced() if reading is None else Sourced.from_told(reading.axis_deg, f"mdoc {reading.by}")
         return told.overruled_by_user(self.tilt_axis_deg)
+
+
+def each_read(
+    wanted: Sequence[Found],
+    named: Callable[[Found], str],
+    read: Callable[[Found], Imported],
+    context: StepContext,
+) -> Iterator[Imported | DataUnfitError]:
+    """What is read of everything wanted, in order; its error, with its name, where it cannot be read."""
+    for i, one in enumerate(wanted):
+        try:
+            yield read(one)
+        except DataUnfitError as error:
+            yield DataUnfitError(error.message, **{**error.facts, "series": named(one)})
+        context.progress(i + 1, len(wanted))

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams
+from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams, each_read
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.movie import describe_movie
@@ -123,14 +123,13 @@ def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[
         raise UserInputError(f"no series in {directory} is called {params.series!r}; there are {names}")
     movies = _movie_folder(folder, wanted, params)
     taken: dict[Path, str] = {}
-    for i, entry in enumerate(wanted):
-        try:
-            made = series_of(entry, movies, params, context)
-            _require_own_movies(made, entry, taken)
-            yield made
-        except DataUnfitError as error:
-            yield DataUnfitError(error.message, **{**error.facts, "series": entry.name})
-        context.progress(i + 1, len(wanted))
+
+    def read(entry: FoundSeries) -> TiltSeries:
+        made = series_of(entry, movies, params, context)
+        _require_own_movies(made, entry, taken)
+        return made
+
+    yield from each_read(wanted, lambda entry: entry.name, read, context)
 
 
 def _require_own_movies(series: TiltSeries, entry: FoundSeries, taken: dict[Path, str]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams
+from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams, each_read
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels
@@ -111,12 +111,7 @@ def import_tilt_series(
             f"there is no stack {params.stacks} of a series {params.series} in {place}; expected "
             f"{', '.join(_SUFFIXES)}"
         )
-    for i, path in enumerate(wanted):
-        try:
-            yield _series(path, params, context)
-        except DataUnfitError as error:
-            yield DataUnfitError(error.message, **{**error.facts, "series": path.stem})
-        context.progress(i + 1, len(wanted))
+    yield from each_read(wanted, lambda path: path.stem, lambda path: _series(path, params, context), context)
 
 
 def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) -> TiltSeries:

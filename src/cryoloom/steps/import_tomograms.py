@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from cryoloom.algorithms.series.derived_pixels import MeanOfHalves, Turned
+from cryoloom.contract.acquisition import each_read
 from cryoloom.contract.figures import Record
 from cryoloom.contract.item_names import is_named
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -95,12 +96,7 @@ def import_tomograms(
             f"there is no tomogram {params.tomograms} in {place}; expected files {params.files} that end in "
             f"{', '.join(TOMOGRAM_SUFFIXES)}"
         )
-    for i, files in enumerate(wanted):
-        try:
-            yield _tomogram(files, params, context)
-        except DataUnfitError as error:
-            yield DataUnfitError(error.message, **{**error.facts, "series": files.name})
-        context.progress(i + 1, len(wanted))
+    yield from each_read(wanted, lambda one: one.name, lambda one: _tomogram(one, params, context), context)
 
 
 def _files(place: Path, params: ImportTomogramsParams) -> list[Path]:
