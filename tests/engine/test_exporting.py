@@ -45,11 +45,14 @@ def test_particles_alone_are_written_and_what_is_lost_is_told(tmp_path, rng):
     series = replace(make_series("TS_01"), pixel_size_angstrom=2.0)
     tomogram = Tomogram(series, np.zeros((40, 60, 50), np.float32), 10.0)
     rows = ParticleRows.of("TS_01", rng.uniform(-100, 100, (3, 3)), tube=np.array([1, 1, 2]))
-    particles = Particles("TS_01", ArrayTable(rows.columns()), (series,), (tomogram,))
+    particles = Particles(
+        "TS_01", ArrayTable(rows.columns()), (series,), (tomogram,), pose_doubt="shells do not tell"
+    )
     for name, pixel in (("dynamo", 10.0), ("emclarity", 2.0)):
         files, notes, names = write_particle_files(name, [particles], tmp_path / name)
         assert names == ("TS_01",)
         assert "numbers of filaments" in notes[-1]
+        assert notes[1] == "the step that found these poses gives no resolution: shells do not tell"
         assert notes[0] == f"TS_01: coordinates are in voxels of {pixel:g} A"
         shape = tuple(round(n * 10.0 / pixel) for n in (40, 60, 50))
         found = PARTICLE_FORMATS[name].read(files[0], {"TS_01": PickVolume(shape, pixel)})

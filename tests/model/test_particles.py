@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import ArrayTable, ParticleRows
+from cryoloom.model import ArrayTable, ParticleRows, Particles, doubt_of
 
 
 def some_rows(tomogram: str, n: int, **more: object) -> ParticleRows:
@@ -60,3 +60,12 @@ def test_a_table_without_rotations_is_refused():
     del columns["r11"]
     with pytest.raises(DataUnfitError, match="r11"):
         ParticleRows.from_table(ArrayTable(columns))
+
+
+def test_a_doubt_is_that_of_any_set():
+    table = ArrayTable(some_rows("a", 2).columns())
+    sets = [
+        Particles(name, table, (), pose_doubt=doubt) for name, doubt in (("a", ""), ("b", "x"), ("c", "x"))
+    ]
+    assert doubt_of(sets) == "x"
+    assert doubt_of(sets[:1]) == doubt_of([]) == ""

@@ -96,8 +96,14 @@ def test_equal_particles_have_no_evidence_of_classes():
     models = with_and_without(3)
     scene, _ = mixed_scene(models, (24, 0), 8)
     context = MemoryContext()
-    classify((particles_of(scene),), PARAMS.model_copy(update={"junk": False}), context)
+    doubted = replace(particles_of(scene), pose_doubt="shells do not tell")
+    found = classify((doubted,), PARAMS.model_copy(update={"junk": False}), context)
     assert context.figures["difference_evidence"] < 0.2
+    # Poses stay, and so does what is known of them.
+    assert found.main[0].pose_doubt == "shells do not tell"
+    average = found.others["averages"][0]
+    assert average.pose_doubt == "shells do not tell"
+    assert "refine the particles of the class" in average.resolution_note
 
 
 def test_given_maps_say_which_class_is_which(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import mrcfile
 import numpy as np
@@ -167,6 +168,22 @@ def test_agreement_without_poses_gets_no_resolution(particle):
     again = postprocess(given_none, PostprocessParams(), MemoryContext())
     assert again.resolution_angstrom is None
     assert again.resolution_note == "the halves agree only in a shell"
+
+
+def test_poses_in_doubt_get_no_resolution_however_well_the_halves_agree(particle):
+    solid, density = particle
+    context = MemoryContext()
+    average = replace(average_of(noisy_halves(density, solid, 3)), pose_doubt="shells do not tell")
+    made = postprocess(average, PostprocessParams(), context)
+    assert made.resolution_angstrom is None
+    assert made.local_resolution is None
+    assert made.pose_doubt == "shells do not tell"
+    assert "gives no resolution: shells do not tell" in context.warnings[0]
+    # Halves of another program without a doubt are judged here.
+    (unmasked,) = (replace(curve, name="unmasked") for curve in average.curves[:1])
+    foreign = replace(average, pose_doubt="", curves=(unmasked,), resolution_angstrom=None)
+    judged = postprocess(foreign, PostprocessParams(measure_local=False), MemoryContext())
+    assert judged.resolution_angstrom == pytest.approx(RESOLUTION, rel=0.5)
 
 
 def test_a_hard_mask_is_told(particle, tmp_path):

@@ -13,11 +13,12 @@ from makers.particle_scene import true_map
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
 
 
-def averaged(scene, rotations, **params):
+def averaged(scene, rotations, pose_doubt="", **params):
     rows = ParticleRows.of(scene.series.name, scene.positions_xyz_angstrom, rotations=rotations)
     particles = Particles(
-        scene.series.name, ArrayTable(rows.columns()), (scene.series,), diameter_angstrom=DIAMETER_ANGSTROM
-    )
+        scene.series.name, ArrayTable(rows.columns()), (scene.series,), diameter_angstrom=DIAMETER_ANGSTROM,
+        pose_doubt=pose_doubt,
+    )  # fmt: skip
     context = MemoryContext()
     made = reconstruct_particle((particles,), ReconstructParticleParams(**params), context)
     return made, context
@@ -39,6 +40,16 @@ def test_the_map_is_the_particle():
     assert made.resolution_angstrom is not None
     assert 0.8 < made.resolution_angstrom / against_truth < 1.25
     assert context.figures["n_particles"] == 24
+
+
+def test_poses_that_were_in_doubt_when_they_were_found_get_no_resolution():
+    rng = np.random.default_rng(6)
+    scene = small_scene(lumpy_particle(rng), 24, rng)
+    made, context = averaged(scene, scene.rotations, "shells do not tell", finest_resolution_angstrom=20.0)
+    assert made.resolution_angstrom is None
+    assert made.pose_doubt == "shells do not tell"
+    assert "gives no resolution: shells do not tell" in context.reasons_not_measurable["resolution_angstrom"]
+    assert np.isfinite(np.asarray(made.map)).all()
 
 
 def test_random_orientations_get_no_resolution():

@@ -17,6 +17,8 @@ from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
 from cryoloom.procedures.particle_passes import joined_particles
 from cryoloom.procedures.pose_support import PoseSupport
 from cryoloom.procedures.relaxed_symmetry import Asymmetry
+from cryoloom.steps.postprocess import PostprocessParams, postprocess
+from cryoloom.steps.reconstruct_particle import ReconstructParticleParams, reconstruct_particle
 from cryoloom.steps.refine import (
     RefineParams,
     _extent,
@@ -56,7 +58,8 @@ def picked(model, scene, rng, jitter=4.0) -> Particles:
 def test_poses_are_found_from_a_blurred_map(scene):
     model, made = scene
     context = MemoryContext()
-    particles = picked(model, made, np.random.default_rng(5))
+    before = picked(model, made, np.random.default_rng(5))
+    particles = replace(before, pose_doubt="an earlier refinement found nothing")
     params = RefineParams(angular_step_deg=20.0, finest_resolution_angstrom=20.0, max_iterations=5)
     given = refine((particles,), params, context)
     (refined,) = given.others["particles"]
@@ -74,6 +77,7 @@ def test_poses_are_found_from_a_blurred_map(scene):
     average = given.main
     assert average.n_particles == rows.n
     assert average.resolution_angstrom is not None
+    assert average.pose_doubt == refined.pose_doubt == ""
     assert context.figures["pose_evidence"] > context.figures["null_evidence"] + 0.2
     assert {curve.name for curve in average.curves} >= {"masked", "non-radial", "null"}
     # Poses from even and odd tilts are as far apart as their errors say; so are they from the truth.
@@ -82,6 +86,33 @@ def test_poses_are_found_from_a_blurred_map(scene):
     tilts = context.records["tilts"]
     assert len(tilts) == len(made.series.tilts)
     assert np.median([tilt["scale"] for tilt in tilts]) == pytest.approx(1.0, abs=0.15)
+
+
+def test_later_steps_take_over_that_no_resolution_is_given(scene, monkeypatch):
+    model, made = scene
+    monkeypatch.setattr("cryoloom.steps.refine.pose_support", lambda *_, **__: PoseSupport(0.05, 0.4))
+    particles = picked(model, made, np.random.default_rng(5))
+    params = RefineParams(angular_step_deg=20.0, finest_resolution_angstrom=20.0, max_iterations=5)
+    given = refine((particles,), params, MemoryContext())
+    (refined,) = given.others["particles"]
+    said = "do not determine their orientations"
+    assert said in refined.pose_doubt
+    assert said in given.main.pose_doubt
+    assert postprocess(given.main, PostprocessParams(), MemoryContext()).resolution_angstrom is None
+    few = ReconstructParticleParams(finest_resolution_angstrom=20.0)
+    context = MemoryContext()
+    average = reconstruct_particle((refined,), few, context)
+    assert average.resolution_angstrom is None
+    assert said in average.resolution_note
+    assert said in context.reasons_not_measurable["resolution_angstrom"]
+    assert any(said in warning for warning in context.warnings)
+    sharpened = postprocess(average, PostprocessParams(), MemoryContext())
+    assert sharpened.resolution_angstrom is None
+    assert said in sharpened.resolution_note
+    assert sharpened.pose_doubt == refined.pose_doubt
+    # Of imported poses nothing is known: the halves decide.
+    imported = replace(refined, pose_doubt="")
+    assert reconstruct_particle((imported,), few, MemoryContext()).resolution_angstrom is not None
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Particles are drawn where they are and by their score; averages with the correlation of their halves."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cryoloom.contract import Record
@@ -37,6 +39,13 @@ def test_a_large_set_is_drawn_in_part_and_says_so(rng):
 def test_no_particles_are_no_plot(rng):
     particles, _ = make_particles(0, rng)
     assert "particles" not in drawn(SeriesReport("TS_01", None, particles={"pick": particles}))
+
+
+def test_a_doubt_about_the_poses_stands_in_the_caption(rng):
+    particles, _ = make_particles(5, rng)
+    doubted = replace(particles, pose_doubt="shells do not tell")
+    (plan,) = drawn(SeriesReport("TS_01", None, particles={"refine": doubted}))["particles"]
+    assert plan.caption.endswith("No resolution is given of these poses: shells do not tell.")
 
 
 def make_average(**more):

@@ -14,7 +14,7 @@ from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, lost_in
 from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.formats.relion import relion5
 from cryoloom.formats.warp import tilt_series as warp
-from cryoloom.model import Average, Item, ParticleRows, Particles, TiltSeries, Tomogram
+from cryoloom.model import Average, Item, ParticleRows, Particles, TiltSeries, Tomogram, doubt_of
 from cryoloom.store.current import CurrentState
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord
@@ -205,6 +205,8 @@ def write_particle_files(
         for item in with_some
         for one in item.tomograms
     ]
+    if doubt := doubt_of(with_some):
+        notes.append(f"the step that found these poses gives no resolution: {doubt}")
     if lost := lost_in(format, rows):
         notes.append(f"the format ({known.label}) cannot store: {', '.join(lost)}")
     return files, tuple(notes), tuple(sorted(set(rows.tomogram.tolist())))

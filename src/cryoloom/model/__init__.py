@@ -8,7 +8,7 @@ from cryoloom.model.item import Item
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
-from cryoloom.model.particles import ParticleRows, Particles
+from cryoloom.model.particles import ParticleRows, Particles, doubt_of
 from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import KeyedPixels, Pixels, PixelSink
 from cryoloom.model.pose import Pose
@@ -51,4 +51,5 @@ __all__ = [
     "TiltOverride",
     "TiltSeries",
     "Tomogram",
+    "doubt_of",
 ]

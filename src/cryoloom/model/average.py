@@ -45,6 +45,8 @@ class Average:
     diameter_angstrom: float | None = None
     local_resolution: Pixels | None = field(default=None, metadata=ADDED_LATER)
     """Resolution in angstrom at every voxel of the mask, NaN outside."""
+    pose_doubt: str = field(default="", metadata=ADDED_LATER)
+    """As in `Particles`: why no later step gives a resolution of these halves; "" if nothing is known."""
 
     @property
     def own_series(self) -> None:

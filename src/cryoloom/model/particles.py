@@ -19,7 +19,7 @@ from cryoloom.model.tilt import DecisionsBySeries
 from cryoloom.model.tilt_series import TiltSeries
 from cryoloom.model.tomogram import Tomogram
 
-__all__ = ["ParticleRows", "Particles"]
+__all__ = ["ParticleRows", "Particles", "doubt_of"]
 
 _POSITION = ("x_angstrom", "y_angstrom", "z_angstrom")
 _ROTATION = tuple(f"r{row}{column}" for row in range(3) for column in range(3))
@@ -171,6 +171,9 @@ class Particles:
     """Point group of the species as far as it is known (`geometry.symmetry`)."""
     images: tuple[ExtractedImages, ...] = field(default=(), metadata=ADDED_LATER)
     """Particles cut out of their series, each series once; only other programs need them."""
+    pose_doubt: str = field(default="", metadata=ADDED_LATER)
+    """Why the step that found these poses gives no resolution; "" if it gives one, or if nothing is known, as
+    for imported poses. It stays with the particles until `refine` finds poses that its tests support."""
 
     @property
     def n_particles(self) -> int:
@@ -213,3 +216,8 @@ class Particles:
             series=tuple(series.with_decisions(by_series) for series in self.series),
             tomograms=tuple(tomogram.with_decisions(by_series) for tomogram in self.tomograms),
         )
+
+
+def doubt_of(items: Sequence[Particles]) -> str:
+    """Doubts about the poses of several sets, each once; "" if there are none."""
+    return "; ".join(dict.fromkeys(item.pose_doubt for item in items if item.pose_doubt))

@@ -185,7 +185,13 @@ def fsc_record(refined: Refined) -> dict[str, Any]:
 
 
 def stored_average(
-    refined: Refined, symmetry: str, diameter_angstrom: float, n_particles: int, context: StepContext
+    refined: Refined,
+    symmetry: str,
+    diameter_angstrom: float,
+    n_particles: int,
+    context: StepContext,
+    *,
+    pose_doubt: str = "",
 ) -> Average:
     """Write the maps of an average and return it as a value of the model."""
     volumes: dict[str, Any] = {}
@@ -221,6 +227,7 @@ def stored_average(
         resolution_note=refined.verdict.note,
         n_particles=n_particles,
         diameter_angstrom=diameter_angstrom,
+        pose_doubt=pose_doubt,
     )
 
 

@@ -38,7 +38,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.model import Average, FscCurve, ParticleRows, Particles
+from cryoloom.model import Average, FscCurve, ParticleRows, Particles, doubt_of
 from cryoloom.procedures.averaging_params import particle_diameter_angstrom
 from cryoloom.procedures.class_passes import ClassPasses
 from cryoloom.procedures.particle_passes import (
@@ -131,7 +131,7 @@ RECORDS = (
 
 @step(
     "classify",
-    version=2,
+    version=3,
     per="particle_set",
     needs=Particles,
     gives=Particles,
@@ -413,12 +413,20 @@ def _given(
         table = context.new_table(f"particles_{item.name}", mine.columns())
         made.append(replace(item, table=table, diameter_angstrom=diameter, images=()))
     _report(division, labels, highest, int(chosen.sum()), context)
-    averages = tuple(_average(division, k, labels, diameter, context) for k in range(division.n_classes))
+    doubt = doubt_of(items)
+    averages = tuple(
+        _average(division, k, labels, diameter, doubt, context) for k in range(division.n_classes)
+    )
     return Outputs(tuple(made), {"averages": averages})
 
 
 def _average(
-    division: _Division, k: int, labels: NDArray[np.int64], diameter: float, context: StepContext
+    division: _Division,
+    k: int,
+    labels: NDArray[np.int64],
+    diameter: float,
+    doubt: str,
+    context: StepContext,
 ) -> Average:
     """Average of a class, with its halves."""
     halves, mask, voxel = division.halves(k), division.mask, division.voxel
@@ -447,10 +455,11 @@ def _average(
         half2=stored["half2"],
         mask=stored["mask"],
         curves=(curve,),
-        resolution_note=f"classes are compared to {division.band:.1f} A; average the particles of the class "
-        "to measure its resolution",
+        resolution_note=f"classes are compared to {division.band:.1f} A; {'refine' if doubt else 'average'} "
+        "the particles of the class to measure its resolution",
         n_particles=int((labels == k + 1).sum()),
         diameter_angstrom=diameter,
+        pose_doubt=doubt,
     )
 
 

@@ -100,6 +100,7 @@ _FIRST_DIAMETERS = 0.2
 # Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
 _LEAST_STEP = 0.92
+_ONE_REFERENCE = "a first map: its halves were aligned to one reference"
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
 """Chosen: a band counts as finer below 0.92 of the one before; orders of axes that are listed for the
 user."""
@@ -211,7 +212,7 @@ def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
 
 @step(
     "initial_model",
-    version=6,
+    version=7,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -610,7 +611,7 @@ def _stored(
         sink,
         voxel_angstrom,
         symmetry=group,
-        resolution_note="a first map: its halves were aligned to one reference",
+        resolution_note=_ONE_REFERENCE,
         n_particles=n_particles,
         diameter_angstrom=diameter,
     )
@@ -645,6 +646,7 @@ def _particles(
                 template=average,
                 symmetry=average.symmetry,
                 diameter_angstrom=average.diameter_angstrom,
+                pose_doubt=f"they are the poses of {_ONE_REFERENCE}; run refine",
             )
         )
     return tuple(made)

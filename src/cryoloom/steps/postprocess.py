@@ -4,7 +4,8 @@ The mask is given, or made from the density above the noise outside the particle
 The correlation of the masked halves is corrected for the mask (phases randomised beyond the frequency where
 it falls to 0.8). A resolution is given only if the evidence of the average supports it. Halves of a shell, or
 with an imposed symmetry, agree for any orientations. So the curve without the radial part and the curve with
-exchanged orientations, both stored with the average, are used here too.
+exchanged orientations, both stored with the average, are used here too. No resolution is given if the step
+that found the poses gives none.
 
 The map is weighted by the correlation of its halves and divided by the detector's modulation transfer if that
 is given. It is sharpened by the B-factor, the slope of a straight line through the logarithm of the
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, half_curves, judged
+from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, half_curves, judged, without_doubt
 from cryoloom.algorithms.map_quality.density_mask import density_mask
 from cryoloom.algorithms.map_quality.directional_correlation import (
     DirectionalCorrelation,
@@ -55,6 +56,8 @@ _LARGEST_B_ANGSTROM2 = 400.0
 """Chosen: larger ones amplify noise only."""
 _FSC_THRESHOLD = 0.143
 """Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
+_NOT_JUDGED = "unmasked"
+"""The one curve of an average that another program refined: no resolution means that none was looked for."""
 
 
 class PostprocessParams(StepParams):
@@ -171,7 +174,7 @@ RECORDS = (
     per="average",
     needs=Average,
     gives=Average,
-    version=2,
+    version=3,
     bytes_needed=lambda average, params: (300 << 20) + 160 * int(np.prod(average.map.shape)),
     outside=lambda name, params: file_digests([path for path in (params.mask, params.mtf) if path]),
     citations=(
@@ -242,6 +245,7 @@ def postprocess(average: Average, params: PostprocessParams, context: StepContex
         n_particles=average.n_particles,
         diameter_angstrom=average.diameter_angstrom,
         local_resolution=stored.get("local_resolution"),
+        pose_doubt=average.pose_doubt,
     )
 
 
@@ -305,7 +309,9 @@ def _judged(average: Average, halves: HalfMaps, mask: torch.Tensor, context: Ste
                 "unsymmetrised halves is stored with them, so part of their agreement may come from the "
                 "symmetry alone"
             )
-    if average.curves and average.resolution_angstrom is None:
+    if average.pose_doubt:
+        return without_doubt(Verdict(curves, None, ""), average.pose_doubt)
+    if average.resolution_angstrom is None and any(curve.name != _NOT_JUDGED for curve in average.curves):
         return Verdict(curves, None, average.resolution_note or "the average has no resolution")
     order = len(symmetry_matrices(average.symmetry))
     return judged(curves, halves.box_angstrom, float((mask**2).mean()) / order)

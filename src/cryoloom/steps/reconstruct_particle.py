@@ -5,20 +5,22 @@ weighted by the noise, and inserted into the average's Fourier transform; the su
 weights, and the map is filtered by the correlation of its halves. Poses are not refined.
 
 The resolution is determined as in `refine`, and the correlation without the radial part is given as well.
+Whether the particles determine their poses can only be tested while poses are searched. Therefore no
+resolution is given if the step that found the poses gives none. Nothing is known of imported poses.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from cryoloom.algorithms.averaging.evaluation import pose_evidence
+from cryoloom.algorithms.averaging.evaluation import pose_evidence, without_doubt
 from cryoloom.algorithms.averaging.halves import assign_halves
 from cryoloom.algorithms.averaging.refinement import RefinementSettings, reconstruct_average
 from cryoloom.algorithms.averaging.surface_cells import has_directions
 from cryoloom.contract import Record
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Average, Particles
+from cryoloom.model import Average, Particles, doubt_of
 from cryoloom.procedures.averaging_params import (
     DIRECTIONS,
     N_PARTICLES,
@@ -52,7 +54,7 @@ class ReconstructParticleParams(AveragingParams):
 
 @step(
     "reconstruct_particle",
-    version=4,
+    version=5,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -92,6 +94,8 @@ def reconstruct_particle(
         about_axis=has_directions(rows),
     )
     made = reconstruct_average(worker, settings, context.rng)
+    doubt = doubt_of(items)
+    made = replace(made, verdict=without_doubt(made.verdict, doubt))
     n_used = int((worker.half > 0).sum())
     context.figure("n_particles", n_used)
     found = made.verdict
@@ -104,4 +108,4 @@ def reconstruct_particle(
     context.record("fsc", fsc_record(made))
     context.record("directions", direction_record(worker.rows))
     tell_of_symmetry(made, group, context)
-    return stored_average(made, group, diameter, n_used, context)
+    return stored_average(made, group, diameter, n_used, context, pose_doubt=doubt)

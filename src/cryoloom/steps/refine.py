@@ -26,6 +26,9 @@ Smooth shells and layers fit any reference in any orientation. If this also move
 fine detail. Therefore even tilts of some particles search all orientations once more at the end, and odd
 tilts are compared with what they find. Without a gain, no resolution is reported.
 
+If no resolution is given, the reason stays with the particles: `reconstruct_particle` and `postprocess` give
+none either, until a refinement of these particles passes the tests.
+
 The standard deviations of each pose follow from the curvature of its likelihood.
 """
 
@@ -252,7 +255,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=5,
+    version=6,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -322,7 +325,9 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     refined = _without_asymmetry(refined, worker, group, diameter, context)
     refined = _without_neighbours(refined, worker, reference, voxel, diameter, group, context)
     refined = _without_support(refined, worker, group, diameter, context)
-    average = stored_average(refined, group, diameter, int((used > 0).sum()), context)
+    average = stored_average(
+        refined, group, diameter, int((used > 0).sum()), context, pose_doubt=_doubt(refined)
+    )
     _report(refined, worker, reasons, len(twice), context)
     tell_of_symmetry(refined, group, context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
@@ -429,9 +434,21 @@ def _particles(
         mine = everyone.take(np.flatnonzero((everyone.tomogram == item.name) & (half > 0)))
         table = context.new_table(f"particles_{item.name}", mine.columns())
         made.append(
-            replace(item, table=table, symmetry=average.symmetry, diameter_angstrom=average.diameter_angstrom)
+            replace(
+                item,
+                table=table,
+                symmetry=average.symmetry,
+                diameter_angstrom=average.diameter_angstrom,
+                pose_doubt=average.pose_doubt,
+            )
         )
     return tuple(made)
+
+
+def _doubt(refined: Refined) -> str:
+    """Why no resolution is given, for the steps that use these poses; "" if one is given."""
+    found = refined.verdict
+    return "" if found.resolution_angstrom is not None else found.note or "the halves do not agree"
 
 
 def _report(

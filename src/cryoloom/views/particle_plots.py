@@ -67,9 +67,11 @@ def _of_one_set(node: str, particles: Particles) -> list[Plot]:
     n_tomograms = len(np.unique(rows.tomogram))
     where = f" in {n_tomograms} tomograms" if n_tomograms > 1 else ""
     part = f"; one in {every} is drawn" if every > 1 else ""
+    doubt = f" No resolution is given of these poses: {particles.pose_doubt}." if particles.pose_doubt else ""
     plan = Plot(
         f"Particles ({node})",
-        f"{rows.n} particles of {particles.species}{where}, viewed along z; the colour is the {named}{part}.",
+        f"{rows.n} particles of {particles.species}{where}, viewed along z; the colour is the {named}{part}."
+        + doubt,
         [spots],
         layout,
         height_px=360,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import starfile
@@ -31,7 +33,9 @@ def test_particles_stand_beside_their_series(tmp_path, rng):
     cube = rng.normal(size=(6, 6, 6)).astype(np.float32)
     average = Average("all", cube, 5.0, half1=cube + 1, half2=cube - 1, mask=cube * 0 + 1)
     write_relion5([(series, tomogram)], tmp_path)
-    files, _ = write_relion5_particles([particles], [average], tmp_path, {"TS_01"})
+    doubted = replace(particles, pose_doubt="shells do not tell")
+    files, notes = write_relion5_particles([doubted], [average], tmp_path, {"TS_01"})
+    assert notes == ("the step that found these poses gives no resolution: shells do not tell",)
     assert all(path.is_file() for path in files)
     found = read_relion_particles(tmp_path / "optimisation_set.star")
     assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-5)

@@ -37,7 +37,9 @@ def noisy(rng):
 @pytest.mark.skipif(shutil.which("relion_postprocess") is None, reason="RELION is not installed")
 def test_real_relion_judges_real_halves(noisy, context):
     made = relion_postprocess(
-        noisy, RelionPostprocessParams(b_factor_angstrom2=-30.0, randomize_at_fsc=0.7), context
+        replace(noisy, pose_doubt="shells do not tell"),
+        RelionPostprocessParams(b_factor_angstrom2=-30.0, randomize_at_fsc=0.7),
+        context,
     )
     stated = context.figures["stated_resolution_angstrom"]
     masked = next(curve for curve in made.curves if curve.name == "masked")
@@ -49,6 +51,8 @@ def test_real_relion_judges_real_halves(noisy, context):
     assert abs(1.0 / stated - crossed) < 3 / (N * VOXEL)
     assert context.figures["b_factor_angstrom2"] == 30.0
     assert made.resolution_angstrom is None  # RELION's statement is a figure, not the average's resolution
+    assert made.pose_doubt == "shells do not tell"
+    assert any("gives none: shells do not tell" in warning for warning in context.warnings)
     assert made.map.shape == (N, N, N)
     np.testing.assert_allclose(made.half1[...], noisy.half1)
 

@@ -30,6 +30,7 @@ __all__ = [
     "particle_mask",
     "pose_evidence",
     "verdict",
+    "without_doubt",
 ]
 
 Array = NDArray[np.float64]
@@ -180,6 +181,17 @@ def finer_than_start(found: Verdict, lowpass_angstrom: float) -> Verdict:
         f"{lowpass_angstrom:.0f} A that both began with; begin with a coarser one to see what the particles "
         "show by themselves",
     )
+
+
+def without_doubt(found: Verdict, doubt: str) -> Verdict:
+    """The same verdict, without a resolution if the step that found the poses gives none.
+
+    Halves alone do not show this: the tests need the search for the poses, which is over.
+    """
+    if not doubt:
+        return found
+    note = f"the step that found these poses gives no resolution: {doubt}"
+    return replace(found, resolution_angstrom=None, note=note)
 
 
 def _supported(turned: Array, shell: int, independent: float) -> int | None:

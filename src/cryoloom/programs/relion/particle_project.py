@@ -22,7 +22,16 @@ from cryoloom.formats.relion.particle_export import write_relion5_particles
 from cryoloom.formats.relion.particles import read_relion_particles
 from cryoloom.formats.relion.relion5 import lists_series, read_relion5_tilt_series, write_relion5
 from cryoloom.formats.relion.star_tables import read_blocks
-from cryoloom.model import Average, FscCurve, ParticleRows, Particles, PixelSink, Tilt, TiltSeries
+from cryoloom.model import (
+    Average,
+    FscCurve,
+    ParticleRows,
+    Particles,
+    PixelSink,
+    Tilt,
+    TiltSeries,
+    doubt_of,
+)
 
 __all__ = [
     "PROJECT",
@@ -109,6 +118,7 @@ def average_of(
     n_particles: int | None = None,
     curves: tuple[FscCurve, ...] = (),
     note: str = "",
+    pose_doubt: str = "",
 ) -> Average:
     """An average of the maps that RELION wrote, by role. Raises DataUnfitError if their sizes differ."""
     kept: dict[str, PixelSink] = {}
@@ -135,6 +145,7 @@ def average_of(
         resolution_note=note,
         n_particles=n_particles,
         diameter_angstrom=diameter_angstrom,
+        pose_doubt=pose_doubt,
     )
 
 
@@ -250,4 +261,5 @@ def set_of(items: Sequence[Particles], changed: Mapping[str, TiltSeries], contex
         series=tuple(series[name] for name in sorted(series)),
         tomograms=(),
         images=(),
+        pose_doubt=doubt_of(items),
     )

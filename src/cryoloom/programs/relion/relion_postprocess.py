@@ -184,6 +184,11 @@ def relion_postprocess(average: Average, params: RelionPostprocessParams, contex
     make_calls(calls(average, params, workplace_of(context)), params, context)
     curves, stated, factor = parse(folder / f"{_OUT}.star")
     context.figure("stated_resolution_angstrom", stated)
+    if average.pose_doubt:
+        context.warn(
+            f"RELION's resolution compares the halves alone. The step that found these poses gives none: "
+            f"{average.pose_doubt}"
+        )
     context.figure(
         "b_factor_angstrom2", None if factor is None else -factor, reason="RELION could not measure it"
     )
@@ -204,5 +209,6 @@ def relion_postprocess(average: Average, params: RelionPostprocessParams, contex
         n_particles=average.n_particles,
         curves=curves,
         note=average.resolution_note,
+        pose_doubt=average.pose_doubt,
     )
     return replace(made, name=average.name, resolution_angstrom=average.resolution_angstrom)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting
 from cryoloom.contract.step import StepContext, step
-from cryoloom.model import Average, Particles
+from cryoloom.model import Average, Particles, doubt_of
 from cryoloom.procedures.averaging_params import N_PARTICLES
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.relion.particle_project import PROJECT, average_of, place_project
@@ -93,4 +93,5 @@ def relion_reconstruct_particle(
         diameter_angstrom=params.diameter_angstrom or known,
         n_particles=n_particles,
         note="the halves were not compared yet; run postprocess",
+        pose_doubt=doubt_of(items),
     )

@@ -15,7 +15,7 @@ from cryoloom.contract.program import Call, Workplace, arguments_of, option
 from cryoloom.contract.step import Outputs, StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.model import Average, Particles
+from cryoloom.model import Average, Particles, doubt_of
 from cryoloom.procedures.averaging_params import N_PARTICLES, particle_diameter_angstrom
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.relion.particle_project import (
@@ -211,5 +211,6 @@ def relion_refine(items: tuple[Particles, ...], params: RelionRefineParams, cont
         n_particles=n_particles,
         curves=(curve,),
         note="RELION's unmasked halves alone were compared; run postprocess",
+        pose_doubt=doubt_of(items),
     )
     return Outputs(average, {"particles": particles})
