@@ -592,8 +592,9 @@ def _without_support(
             "where one half of the tilts finds them, the other half gains "
             f"{found.share:.2f} of what particles like the average would gain (expected at least "
             f"{LEAST_SUPPORT}), {found.deviations:.1f} standard errors. Both halves agree with the first map "
-            "that they began with, as smooth shells and layers do. Remove other particles with classify if "
-            "there are any, or begin with another first map"
+            "that they began with, as smooth shells and layers do. If there may be other particles among "
+            "them, divide them with classify and refine each class by itself; otherwise begin with another "
+            "first map"
         )
     return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 
