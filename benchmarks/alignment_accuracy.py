@@ -1,7 +1,7 @@
 """Alignment against the truth: beads, patches and no markers, on easy and on hard series of two specimens.
 
-1024 x 1024 pixels of 2.7 A, 41 tilts of 3 e/A^2. Easy: axis told 5 degrees wrong. Ten: 10 degrees. Hard: a
-pretilt of 12 degrees, shifts up to a quarter of the field, three dark tilts and the axis told 90 degrees
+1024 x 1024 pixels of 2.7 A, 41 tilts of 3 e/A^2. Easy: nominal axis 5 degrees wrong. Ten: 10 degrees. Hard: a
+pretilt of 12 degrees, shifts up to a quarter of the field, three dark tilts and the nominal axis 90 degrees
 wrong. Gold: 40 beads in the field. Crystals: 6 of ice, darker or lighter from tilt to tilt. Prints the axis
 error, the rms error of 200 projected specimen points (one rigid motion removed) overall and as median over
 tilts, the step's own figures, and seconds of the alignment alone.
@@ -115,9 +115,11 @@ def main() -> None:
 
 
 def _measure(series: TiltSeries, truth: Truth, axis_error: float, method: str) -> None:
-    told = Sourced.from_told(truth.tilt_axis_deg + axis_error, "mdoc")
+    nominal_axis = Sourced.from_told(truth.tilt_axis_deg + axis_error, "mdoc")
     context = QuietContext()
-    series = select_tilts(replace(series, tilt_axis_deg=told), SelectTiltsParams(find_shifted=False), context)  # type: ignore[arg-type]
+    series = select_tilts(
+        replace(series, tilt_axis_deg=nominal_axis), SelectTiltsParams(find_shifted=False), context
+    )  # type: ignore[arg-type]
     excluded = {tilt.acquisition_index for tilt in series.tilts if tilt.is_excluded}
     dark = {tilt.acquisition_index for tilt in truth.tilts if tilt.flaw == "dark"}
     begin = time.perf_counter()

@@ -42,7 +42,7 @@ METHODS = ("beads", "patches", "no_markers")
 
 
 def real_series() -> TiltSeries:
-    """The series as its files tell it; its axis is told by nobody."""
+    """The series as in its files; no axis is given."""
     pixels = MrcPixels(REAL / "00254.mrc")
     tilts = [float(word) for word in (REAL / "00254.rawtlt").read_text().split()]
     return TiltSeries(
@@ -114,9 +114,11 @@ def main() -> None:
         large = SimulationParams(image_shape_yx=(1023, 1440), pixel_size_angstrom=5.4)
         series, truth = kept_series(large, arguments.cache)
         print("simulated, 41 x 1023 x 1440, 5.4 A/px")
-        told = Sourced.from_told(truth.tilt_axis_deg + 2.0, "mdoc")
+        nominal_axis = Sourced.from_told(truth.tilt_axis_deg + 2.0, "mdoc")
         points = truth.random_specimen_points(np.random.default_rng(0), 200)
-        for method, aligned in measure(replace(series, tilt_axis_deg=told), arguments.methods).items():
+        for method, aligned in measure(
+            replace(series, tilt_axis_deg=nominal_axis), arguments.methods
+        ).items():
             error = alignment_error_angstrom(truth, aligned, points).rms_angstrom
             print(f"{method}: rms {error:.2f} A, axis {axis_error_deg(truth, aligned):.3f} deg", flush=True)
     if "real" in arguments.series:

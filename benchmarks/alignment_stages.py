@@ -87,13 +87,13 @@ def main() -> None:
             _measure(series, truth, truth.tilt_axis_deg + axis_error, dark)
 
 
-def _measure(series: TiltSeries, truth: Truth, told_axis_deg: float, dark: set[int]) -> None:
+def _measure(series: TiltSeries, truth: Truth, nominal_axis_deg: float, dark: set[int]) -> None:
     usable = np.array([tilt.acquisition_index not in dark for tilt in series.tilts])
     tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in series.tilts])
     judged = series.with_tilts({i: {"exclusion": Exclusion.by_step("dark", "truth", 0.0)} for i in dark})
     began = time.process_time()
     images = load_tilt_images(series.best_stack.images, series.best_stack.pixel_size_angstrom, 11.0)
-    coarse = align_first(images, tilt_deg, usable, told_axis_deg).coarse
+    coarse = align_first(images, tilt_deg, usable, nominal_axis_deg).coarse
     start = SeriesGeometry.start(tilt_deg, coarse.axis_deg, coarse.shift_xy_angstrom)
     tell("coarse", began, judged, truth, start)
     began = time.process_time()

@@ -171,8 +171,10 @@ def main() -> None:
             series, truth = simulate_tilt_series(params)
             print(f"{name}, seed {seed}: simulated in {time.perf_counter() - start:.0f} s", flush=True)
             series = truth.with_true_ctfs(truth.with_true_poses(series))
-            told = type(series.handedness).from_told(truth.handedness, "truth")
-            series = TiltSeries(**{f: getattr(series, f) for f in series.__slots__} | {"handedness": told})
+            handedness = type(series.handedness).from_told(truth.handedness, "truth")
+            series = TiltSeries(
+                **{f: getattr(series, f) for f in series.__slots__} | {"handedness": handedness}
+            )
             plain = ReconstructParams(
                 binning=1, thickness_angstrom=2400.0, cutoff_per_px=0.45, halves=False, multiscale=False
             )

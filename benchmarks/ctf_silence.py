@@ -1,4 +1,4 @@
-"""Whether exposures with and without Thon rings are told apart: simulated series in small images.
+"""Whether exposures with and without Thon rings are distinguished: simulated series in small images.
 
 The same series are made with rings in all exposures, and with every fourth taken through a microscope that
 transfers all frequencies alike: specimen, dose and noise are there, rings are not. A third kind has only
@@ -62,19 +62,19 @@ def main() -> None:
                 )
                 name = f"{Path(specimen).name.split('.')[0]} {seed}, {shape[1]} x {shape[0]} at {pixel} A"
                 for kind in KINDS:
-                    told = looked_at(params, kind, range(seed % EVERY, 200, EVERY), folder)
-                    print(f"{name:<32}{kind:<12}{described(told)}", flush=True)
-                    found[kind] += told
-    for kind, told in found.items():
-        print(f"{'all':<32}{kind:<12}{described(told)}")
+                    looks = looked_at(params, kind, range(seed % EVERY, 200, EVERY), folder)
+                    print(f"{name:<32}{kind:<12}{described(looks)}", flush=True)
+                    found[kind] += looks
+    for kind, looks in found.items():
+        print(f"{'all':<32}{kind:<12}{described(looks)}")
 
 
-def described(told: list[tuple[float, bool]]) -> str:
-    if not told:
+def described(looks: list[tuple[float, bool]]) -> str:
+    if not looks:
         return "no series"
-    strengths, seen = np.array([s for s, _ in told]), sum(ok for _, ok in told)
+    strengths, seen = np.array([s for s, _ in looks]), sum(ok for _, ok in looks)
     quantiles = np.percentile(strengths, [0, 50, 100])
-    return f"{seen:>5} of {len(told)}" + "".join(f"{q:8.1f}" for q in quantiles)
+    return f"{seen:>5} of {len(looks)}" + "".join(f"{q:8.1f}" for q in quantiles)
 
 
 def looked_at(

@@ -109,8 +109,8 @@ def main() -> None:
             series, truth = kept_series(
                 SimulationParams(**(FIELD | CASES[case] | {"seed": seed})), asked.cache
             )
-            told = truth.told_axis_deg + (180.0 if asked.mirrored else 0.0)
-            series = replace(series, tilt_axis_deg=Sourced.from_told(told, "mdoc"))
+            nominal_deg = truth.told_axis_deg + (180.0 if asked.mirrored else 0.0)
+            series = replace(series, tilt_axis_deg=Sourced.from_told(nominal_deg, "mdoc"))
             if asked.true_ctf:
                 seen = with_true_ctfs_of_ice(series, truth, mirrored=asked.mirrored)
             else:

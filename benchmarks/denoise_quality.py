@@ -75,8 +75,8 @@ def halved_series(params: SimulationParams, keep: Path) -> TiltSeries:
     rng = np.random.default_rng([params.seed, 99])
     even = rng.binomial(images.astype(np.int64), 0.5).astype(np.float32)
     stack = Stack(images, params.pixel_size_angstrom, even=even, odd=images - even)
-    told = Sourced.from_told(truth.handedness, "truth")
-    return replace(series, stack=stack, handedness=told)
+    handedness = Sourced.from_told(truth.handedness, "truth")
+    return replace(series, stack=stack, handedness=handedness)
 
 
 def true_volume(params: SimulationParams, shape: tuple[int, int, int]) -> Volume:

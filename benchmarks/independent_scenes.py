@@ -66,7 +66,7 @@ DOUBTS = {
 }
 NAMED_TILTS = re.compile(r"(?:the defocus of tilts|tilts) \[([\d, ]*)\](?: is| show no Thon rings)")
 KNOWN_TO = re.compile(r"all images show together, known to (\d+) A")
-"""What counts as told: a warning of another quantity, or of other tilts, tells nothing."""
+"""What counts as reported: a warning of another quantity, or of other tilts, does not."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def report(name: str, truth: dict[str, Any], folder: Path, seconds: float) -> No
     found = Exported.read(folder / "relion")
     at = compare(found, truth)
     high = np.abs(found.nominal_deg) > HIGH_DEG
-    rms, told = float(np.sqrt(np.mean(at.pose_rms**2))), figures.get("pose_error_angstrom", np.nan)
+    rms, reported = float(np.sqrt(np.mean(at.pose_rms**2))), figures.get("pose_error_angstrom", np.nan)
     thick, thick_error = (figures.get(f"thickness{part}_angstrom", np.nan) for part in ("", "_error"))
     # Poses carry the defocus of their origin; with centre_specimen it is the middle of the ice.
     middle = float((at.turn @ [0.0, 0.0, scene.middle] + at.move)[2])
@@ -188,7 +188,7 @@ def report(name: str, truth: dict[str, Any], folder: Path, seconds: float) -> No
     print(
         f"  {len(found.nominal_deg)} of {len(truth['tilts'])} tilts, {figures.get('n_tracks', 0):.0f} "
         f"tracks; poses {rms:.1f} A ({at.pose_rms.max():.1f} at most, {ends:.1f} beyond {HIGH_DEG:.0f} deg), "
-        f"reported {told:.1f} A\n"
+        f"reported {reported:.1f} A\n"
         f"  thickness {scene.thickness:.0f} A, found {thick:.0f} +- {thick_error:.0f}; middle at "
         f"{middle:.0f} +- {middle_error:.0f} A; defocus at the origin {np.nanmedian(off):.0f} A "
         f"({np.nanmax(off, initial=0):.0f} at most); hand {-found.hand:+.0f} for {scene.handedness:+d}"
@@ -196,17 +196,17 @@ def report(name: str, truth: dict[str, Any], folder: Path, seconds: float) -> No
     for text in warnings:
         print(f"  warning: {text[:200]}")
     faults = {
-        "poses": rms > max(FAR_ANGSTROM, 3 * told),
+        "poses": rms > max(FAR_ANGSTROM, 3 * reported),
         "slab": abs(thick - scene.thickness) > 3 * thick_error,
         "defocus": np.nanmedian(off) > FAR_DEFOCUS_ANGSTROM or np.nanmax(off, initial=0) > FAR_TILT_ANGSTROM,
         "hand": -found.hand != scene.handedness,
     }
     for fault in (name for name, is_so in faults.items() if is_so):
-        is_told = any(doubt in text for doubt in DOUBTS[fault] for text in warnings)
+        is_reported = any(doubt in text for doubt in DOUBTS[fault] for text in warnings)
         if fault == "defocus":
             far = set(at.acquired[off > min(FAR_TILT_ANGSTROM, np.nanmax(off))].tolist())
-            is_told |= far <= _doubted_tilts(warnings) or np.nanmax(off) < 3 * _known_to(warnings)
-        print(f"  {'wrong, and told' if is_told else 'SILENTLY WRONG'}: {fault}", flush=True)
+            is_reported |= far <= _doubted_tilts(warnings) or np.nanmax(off) < 3 * _known_to(warnings)
+        print(f"  {'wrong, and reported' if is_reported else 'SILENTLY WRONG'}: {fault}", flush=True)
 
 
 def _doubted_tilts(warnings: list[str]) -> set[int]:

@@ -14,16 +14,16 @@ from cryoloom.simulate.truth import Truth
 
 
 def kept_series(params: SimulationParams, folder: Path) -> tuple[TiltSeries, Truth]:
-    """A simulated series without poses, CTFs or told axis, and its truth; kept by all of its parameters."""
+    """A simulated series without poses, CTFs or nominal axis, and its truth; kept by its parameters."""
     digest = hashlib.sha256(params.model_dump_json().encode()).hexdigest()[:12]
     key = f"{Path(params.specimen).name.split('.')[0]}-{params.n_beads}-{params.seed}-{digest}"
-    pixels, told = folder / f"{key}.npy", folder / f"{key}.json"
-    if not told.is_file():
+    pixels, truth_file = folder / f"{key}.npy", folder / f"{key}.json"
+    if not truth_file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         series, truth = simulate_tilt_series(params)
         np.save(pixels, np.asarray(series.unweighted_stack.images[:]).astype(np.uint16))
-        truth.save(told)
-    truth = Truth.load(told)
+        truth.save(truth_file)
+    truth = Truth.load(truth_file)
     images = np.load(pixels).astype(np.float32)
     tilts = sorted(truth.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
     series = TiltSeries(

@@ -28,7 +28,7 @@ WORKING_PIXEL_ANGSTROM = 11.0  # as align_series takes it
 
 
 def slopes_deg(slope_x: float, slope_y: float) -> NDArray[np.float64]:
-    """Angles of a plane ``z = b x + c y`` about the tilt axis and about x, as pretilts are told."""
+    """Angles of a plane ``z = b x + c y`` about the tilt axis and about x, as pretilts are given."""
     about_y = -np.arctan(slope_x)
     about_x = np.arctan(slope_y / np.hypot(1.0, slope_x))
     return np.rad2deg([about_y, about_x])

@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for true and reported errors, as .npz")
     arguments = parser.parse_args()
     print(
-        f"{'case':9s}{'seed':>5s} {'method':9s}{'tracks':>7s}{'true':>7s}{'told':>7s}{'within':>8s}"
-        f"{'high':>6s}{'true at 55':>11s}{'told':>6s}{'s':>6s}"
+        f"{'case':9s}{'seed':>5s} {'method':9s}{'tracks':>7s}{'true':>7s}{'said':>7s}{'within':>8s}"
+        f"{'high':>6s}{'true at 55':>11s}{'said':>6s}{'s':>6s}"
     )
     everything: dict[str, list[np.ndarray]] = {}
     for case in arguments.cases:
@@ -121,8 +121,8 @@ def main() -> None:
             seconds = time.process_time() - begin
             for one in found:
                 geometry = one.solution.geometry
-                true, told = true_errors(truth, geometry), one.pose_error_angstrom
-                rows = np.stack([np.abs(geometry.tilt_deg), true, told])
+                true, reported = true_errors(truth, geometry), one.pose_error_angstrom
+                rows = np.stack([np.abs(geometry.tilt_deg), true, reported])
                 everything.setdefault(one.method, []).append(rows)
                 print(
                     f"{case:9s}{seed:5d} {one.method:9s}{one.tracks.n_points:7d}{_line(rows)}{seconds:6.0f}",
@@ -136,7 +136,7 @@ def main() -> None:
                         axis=geometry.axis_deg,
                         shift=geometry.shift_xy_angstrom,
                         true=true,
-                        told=told,
+                        reported=reported,
                         view=one.tracks.view,
                         point=one.tracks.point,
                         position=one.tracks.position_xy_angstrom,
@@ -151,7 +151,7 @@ def main() -> None:
 
 def _line(rows: np.ndarray) -> str:
     """What is printed of rows of tilts, true and reported errors, ``(3, n)``."""
-    tilt, true, told = rows[:, np.isfinite(rows).all(axis=0)]
+    tilt, true, reported = rows[:, np.isfinite(rows).all(axis=0)]
     if len(tilt) == 0:
         return "   not measurable"
     high, highest = tilt > HIGH_DEG, tilt > 55
@@ -159,10 +159,10 @@ def _line(rows: np.ndarray) -> str:
     def rms(values: np.ndarray) -> float:
         return float(np.sqrt(np.mean(values**2))) if len(values) else np.nan
 
-    within = [np.mean(true[part] <= told[part]) for part in (~high, high)]
+    within = [np.mean(true[part] <= reported[part]) for part in (~high, high)]
     return (
-        f"{rms(true):7.1f}{rms(told):7.1f}{within[0]:8.0%}{within[1]:6.0%}"
-        f"{rms(true[highest]):11.1f}{rms(told[highest]):6.1f}"
+        f"{rms(true):7.1f}{rms(reported):7.1f}{within[0]:8.0%}{within[1]:6.0%}"
+        f"{rms(true[highest]):11.1f}{rms(reported[highest]):6.1f}"
     )
 
 

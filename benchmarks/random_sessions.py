@@ -35,27 +35,31 @@ def summary(lines: list[dict[str, Any]]) -> None:
     for line in sorted(lines, key=lambda one: one["session"]):
         verdict = line["verdict"]
         if verdict in ("internal", "silent") or (verdict == "unfit" and line["ordinary"]):
-            print(_told(line) + "\n     " + "\n     ".join(line[verdict]))
+            print(_line(line) + "\n     " + "\n     ".join(line[verdict]))
     verdicts = Counter(line["verdict"] for line in lines)
     print(f"{len(lines)} sessions: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))
     reasons = Counter(text.split("(")[0][:70] for line in lines for text in line.get("unfit", []))
     for reason, count in reasons.most_common():
         print(f"  {count:4d} {reason}")
-    told = [(x["pose_rms_angstrom"], x["pose_told_angstrom"]) for x in lines if x.get("pose_told_angstrom")]
-    if told:
-        ratio = np.array([true / said for true, said in told])
+    poses = [
+        (x["pose_rms_angstrom"], x["pose_reported_angstrom"])
+        for x in lines
+        if x.get("pose_reported_angstrom")
+    ]
+    if poses:
+        ratio = np.array([true / said for true, said in poses])
         print(
             f"  true over reported pose error: median {np.median(ratio):.1f}, "
             f"within it {np.mean(ratio < 1):.0%}"
         )
-    tilts = [(x["tilts_within"], x["tilts_told"]) for x in lines if x.get("tilts_told")]
+    tilts = [(x["tilts_within"], x["tilts_reported"]) for x in lines if x.get("tilts_reported")]
     if tilts:
         within, every = np.sum(tilts, axis=0)
         print(f"  tilts whose true pose error is within their reported one: {within / every:.0%} of {every}")
     slabs = [
-        (x["thickness_off_angstrom"], x["thickness_told_angstrom"])
+        (x["thickness_off_angstrom"], x["thickness_reported_angstrom"])
         for x in lines
-        if x.get("thickness_told_angstrom")
+        if x.get("thickness_reported_angstrom")
     ]
     if slabs:
         off, error = np.array(slabs, dtype=float).T
@@ -65,9 +69,11 @@ def summary(lines: list[dict[str, Any]]) -> None:
         )
 
 
-def _told(line: dict[str, Any]) -> str:
+def _line(line: dict[str, Any]) -> str:
     """One session's verdict in a line."""
-    poses = f"poses {line['pose_rms_angstrom']} A ({line['pose_told_angstrom']})" if "method" in line else ""
+    poses = (
+        f"poses {line['pose_rms_angstrom']} A ({line['pose_reported_angstrom']})" if "method" in line else ""
+    )
     seconds = f"{line['simulated_s']:.0f} + {line['processed_s']:.0f} s"
     return f"{line['session']:4d} {line['verdict']:8s} {seconds:10s} {line['what']}; {poses}"
 
@@ -97,7 +103,7 @@ def main() -> None:
         lines[i] = {"session": i} | process_session(drawn_session(i), folder)
         with arguments.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(lines[i]) + "\n")
-        print(_told(lines[i]), flush=True)
+        print(_line(lines[i]), flush=True)
         if arguments.keep is None:
             shutil.rmtree(folder)
         else:

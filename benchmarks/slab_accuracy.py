@@ -197,7 +197,7 @@ def main() -> None:
             print(
                 f"{thickness:10.0f}{found[0]:10.0f}{errors[0]:10.1f}{height:10.0f}{errors[1]:10.0f}"
                 f"{tilt_y:10.1f}{errors[2]:10.2f}{tilt_x:10.1f}{errors[3]:10.2f}{seconds:10.1f}"
-                f"  error told {context.figures['pretilt_error_deg']:.1f}",
+                f"  error reported {context.figures['pretilt_error_deg']:.1f}",
                 flush=True,
             )
     print(

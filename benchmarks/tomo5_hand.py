@@ -84,8 +84,8 @@ def _axis_of_poses(params: SimulationParams, folder: Path, *, wrong_reading: boo
     project = Project.create(folder / "project")
     workflow = folder / "hand.yaml"
     workflow.write_text(WORKFLOW)
-    told = {"tilt_axis_deg": params.tilt_axis_deg + 90.0} if wrong_reading else {}
-    project.process(folder / "raw", workflow=workflow, device="cpu", **told)
+    given = {"tilt_axis_deg": params.tilt_axis_deg + 90.0} if wrong_reading else {}
+    project.process(folder / "raw", workflow=workflow, device="cpu", **given)
     result = next(one for one in project.results() if one.step == "align_series")
     if result.state != "done":
         return float("nan"), str(result.error)

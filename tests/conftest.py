@@ -45,7 +45,7 @@ def context(tmp_path: Path) -> MemoryContext:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Real data beside the checkout; tests that need it are skipped aloud where it is missing."""
+    """Real data beside the checkout; tests that need it are skipped with a reason where it is missing."""
     if not DATA.is_dir():
         pytest.skip(f"no real data at {DATA}")
     return DATA

@@ -88,7 +88,7 @@ def compare(model: ParticleModel, asked: argparse.Namespace, rng: np.random.Gene
     print(f"average at the true poses: {native_s:.0f} s, RELION {time.perf_counter() - began:.0f} s")
     maps = {"cryoloom": native, "RELION": other}
     densities = {name: on_grid(np.asarray(one.map), one.voxel_size_angstrom) for name, one in maps.items()}
-    told(densities, truth, asked.diameter)
+    print_correlations(densities, truth, asked.diameter)
     if asked.refine:
         compare_refined(sets, truth, asked, rng)
 
@@ -147,7 +147,7 @@ def images_of(cut: Particles, keys: list[tuple[int, int]], wanted: list[tuple[in
     return np.asarray(cut.images[0].pixels)[[keys.index(key) for key in wanted]]
 
 
-def told(densities: dict[str, np.ndarray], truth: np.ndarray, diameter: float) -> None:
+def print_correlations(densities: dict[str, np.ndarray], truth: np.ndarray, diameter: float) -> None:
     """Correlations of masked maps by shells."""
     box = CROP_PX * PIXEL_ANGSTROM
     mask = particle_mask(CROP_PX, PIXEL_ANGSTROM, diameter)

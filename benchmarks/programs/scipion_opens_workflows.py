@@ -93,9 +93,9 @@ def compare(folder: Path, scipion: Path, files: list[Path]) -> int:
         text=True,
         check=True,
     )
-    told = json.loads(done.stdout.strip().splitlines()[-1])
+    opened = json.loads(done.stdout.strip().splitlines()[-1])
     faults = 0
-    for name, found in sorted(told.items()):
+    for name, found in sorted(opened.items()):
         ours, theirs = (
             import_scipion(path).workflow for path in (written / f"{name}.json", Path(found["exported"]))
         )

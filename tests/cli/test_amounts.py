@@ -1,4 +1,4 @@
-"""Sizes and times as they are typed and told."""
+"""Sizes and times as they are typed and printed."""
 
 import pytest
 
@@ -20,6 +20,6 @@ def test_what_is_no_size_is_refused(text):
         parse_size(text)
 
 
-def test_sizes_and_times_are_told():
+def test_sizes_and_times_are_printed():
     assert [size_text(n) for n in (3 << 20, 5 << 30)] == ["3 MiB", "5.0 GiB"]
     assert [duration_text(s) for s in (5, 600, 7200)] == ["5 s", "10 min", "2.0 h"]

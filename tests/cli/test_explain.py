@@ -38,9 +38,9 @@ def test_every_quantity_its_sources_and_notes(project, names):
 
 
 def test_the_same_as_json(project):
-    told = json.loads(explain(project, "--explain", "TS_01", "--json").output)
-    assert told["item"] == "TS_01"
-    values = {one["quantity"]: one["value"] for one in told["evidence"]}
+    explained = json.loads(explain(project, "--explain", "TS_01", "--json").output)
+    assert explained["item"] == "TS_01"
+    values = {one["quantity"]: one["value"] for one in explained["evidence"]}
     assert values["dose"] == "3 e/A^2 each"
 
 

@@ -1,4 +1,4 @@
-"""The command line with fake steps: what users type, and what they are told."""
+"""The command line with fake steps: what users type, and what is printed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["fake_steps", "run"]
 
 
 def test_a_dry_run_says_what_would_be_done_and_makes_nothing(run, tmp_path):
-    told = run("process", str(tmp_path), "--project", "p", "--dry-run", "--json")
-    assert json.loads(told.splitlines()[1])["n_now"] == 3
+    printed = run("process", str(tmp_path), "--project", "p", "--dry-run", "--json")
+    assert json.loads(printed.splitlines()[1])["n_now"] == 3
     assert not (tmp_path / "p").exists()
     run("process", str(tmp_path), "--project", "p")
     table = run("resume", "--project", "p", "--dry-run")
@@ -28,10 +28,10 @@ def test_a_dry_run_says_what_would_be_done_and_makes_nothing(run, tmp_path):
 def test_a_dry_run_says_which_programs_do_a_step(run, tmp_path, monkeypatch):
     steps = [{"step": "find_series"}, {"step": "draw", "programs": [{"step": "outside_draw"}]}]
     fake = Workflow.model_validate({"name": "fake", "steps": steps})
-    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", lambda raw, workflow, told: fake)
-    told = run("process", str(tmp_path), "--project", "p", "--with", "programs", "--dry-run")
-    assert "note: draw is done by outside_draw" in told
-    assert "outside_draw" in told.split("step ")[1]  # the table has the step that will run
+    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", lambda raw, workflow, given: fake)
+    printed = run("process", str(tmp_path), "--project", "p", "--with", "programs", "--dry-run")
+    assert "note: draw is done by outside_draw" in printed
+    assert "outside_draw" in printed.split("step ")[1]  # the table has the step that will run
 
 
 def test_process_then_look(run, tmp_path):
@@ -66,14 +66,14 @@ def test_events_are_json_lines(run, tmp_path):
     assert sum(event["event"] == "finished" for event in events) == 9
 
 
-def test_a_failed_item_is_told_and_makes_the_status(run, tmp_path):
+def test_a_failed_item_is_reported_and_makes_the_status(run, tmp_path):
     output = run("process", str(tmp_path), "--project", "p", "--set", "draw.fails_on=[TS_02]", code=1)
     assert "failed  TS_02  draw: too few tilts (n_tilts=4, needed=10)" in output
     assert "fix the cause, then `cryoloom resume --project p`" in output
     assert "too few tilts" in run("status", "--project", "p")
 
 
-def test_the_version_is_told(run):
+def test_the_version_is_printed(run):
     assert run("--version") == f"cryoloom {cryoloom.__version__}\n"
 
 

@@ -84,11 +84,11 @@ def test_nothing_heavy_is_imported(command, tmp_path):
         f"print('\\nheavy', [m for m in {HEAVY!r} if m in sys.modules])"
     )
     environment = {**os.environ, "LOGNAME": "anna"}
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[-1] == "heavy []"
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines()[-1] == "heavy []"
 
 
 def test_help_of_every_command_imports_nothing_heavy():
@@ -103,8 +103,8 @@ def test_help_of_every_command_imports_nothing_heavy():
         f"    heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
         "    assert not heavy, f'{name} --help imports {heavy}'\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
 
 
 def _anna():
@@ -157,9 +157,9 @@ def _without_torch(folder, *words, code=0):
         f"except SystemExit as end:\n    assert (end.code or 0) == {code}, end.code\n"
         "print('\\n', 'torch' in sys.modules, 'numba' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    *lines, heavy = told.stdout.rstrip().splitlines()
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    *lines, heavy = completed.stdout.rstrip().splitlines()
     assert heavy.split() == ["False", "False"]
     return [line for line in lines if line.strip()]
 
@@ -185,10 +185,10 @@ def test_names_are_completed_without_anything_heavy():
         f"print('heavy', [m for m in {HEAVY!r} if m in sys.modules])"
     )
     asked = {"_CRYOLOOM_COMPLETE": "complete_bash", "COMP_WORDS": "cryoloom st", "COMP_CWORD": "1"}
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **asked}
     )
-    *names, heavy = told.stdout.splitlines()
+    *names, heavy = completed.stdout.splitlines()
     assert {"status", "steps", "stop"} <= set(names)
     assert heavy == "heavy []"
 
@@ -198,6 +198,6 @@ def test_the_choices_of_a_parameter_are_listed_whole():
     assert "One of: auto, imod, aretomo, warp, relion5, cets." in result.output
 
 
-def test_an_unknown_step_is_told_with_the_nearest(fake_steps):
+def test_an_unknown_step_is_reported_with_the_nearest(fake_steps):
     with pytest.raises(UserInputError, match="there is no step 'smoth'; did you mean smooth"):
         CliRunner().invoke(app, ["run", "smoth", "--project", "p"], catch_exceptions=False)

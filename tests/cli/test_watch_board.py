@@ -91,9 +91,9 @@ def test_a_series_on_its_way_and_at_its_end(board, console):
 
 def test_what_goes_wrong_is_a_line(board, console):
     board.watching([SeriesStatus("TS_01", "open", 40, 41), SeriesStatus("TS_02", "open", 2, 2)], "")
-    told = "TS_01: 40 of 41 tilts came; closed: by word"
+    warning = "TS_01: 40 of 41 tilts came; closed: by word"
     board.watching([SeriesStatus("TS_01", "closed", 40, 41, "40 of 41 tilts; closed: by word")], "")
-    board.finished("import_movies", done("TS_01", warnings=(told,)))
+    board.finished("import_movies", done("TS_01", warnings=(warning,)))
     failure = {"kind": "DataUnfitError", "message": "too few tilts [b]", "facts": {"got": "4"}}
     board.finished("align_series", done("TS_01", state="failed", error=failure))
     board.finished("import_movies", done("TS_02", state="left_out", reason="abandoned with 2 of 41 tilts"))

@@ -27,13 +27,13 @@ def test_the_microscope_has_the_voltage_of_the_metadata_and_the_rest_of_the_user
 
 def test_an_axis_of_the_user_is_applied_and_that_of_the_metadata_kept():
     reading = AxisReading(84.3, "title")
-    told = AcquisitionParams().told_axis(reading)
-    assert (told.told, told.told_by, told.applied) == (84.3, "mdoc title", 84.3)
-    overruled = AcquisitionParams(tilt_axis_deg=-95.0).told_axis(reading)
+    nominal = AcquisitionParams().nominal_axis(reading)
+    assert (nominal.told, nominal.told_by, nominal.applied) == (84.3, "mdoc title", 84.3)
+    overruled = AcquisitionParams(tilt_axis_deg=-95.0).nominal_axis(reading)
     assert (overruled.told, overruled.applied) == (84.3, -95.0)
-    alone = AcquisitionParams(tilt_axis_deg=-95.0).told_axis(None)
+    alone = AcquisitionParams(tilt_axis_deg=-95.0).nominal_axis(None)
     assert (alone.told, alone.told_by, alone.applied) == (-95.0, "user", -95.0)
-    assert AcquisitionParams().told_axis(None).applied is None
+    assert AcquisitionParams().nominal_axis(None).applied is None
 
 
 @pytest.mark.parametrize(

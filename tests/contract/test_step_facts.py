@@ -27,8 +27,8 @@ def test_every_step_can_be_read_without_importing_one():
         "heavy = ('torch', 'numpy')\n"
         "print([name for name in sys.modules if name in heavy or name.startswith('cryoloom.steps.')])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"
 
 
 def test_references_depend_on_parameters():

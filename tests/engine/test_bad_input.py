@@ -1,4 +1,4 @@
-"""What is wrong in raw data fails its own item with one clear sentence; the rest goes on, `resume` mends."""
+"""What is wrong in raw data fails its own item with one clear sentence; `resume` processes it later."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_series_of_one_tilt_is_no_tilt_series(raw):
     assert_one_sentence(sentence(summary.failed[0].error))
 
 
-def test_duplicate_angles_are_kept_and_told(raw):
+def test_duplicate_angles_are_kept_and_reported(raw):
     angles = re.findall(r"TiltAngle = (.*)", next(raw.rglob("TS_01*.mdoc")).read_text())
     edit_mdoc(raw, "TS_01", rf"TiltAngle = {re.escape(angles[1])}", f"TiltAngle = {angles[0]}")
     project, summary = process(raw)

@@ -26,14 +26,14 @@ def test_programs_are_found_with_version_purpose_and_steps(findings, tmp_path):
     assert found.found == f"{place}, 4.1.14 (CTF of every tilt; ctffind_estimate_ctf)"
 
 
-def test_an_old_program_and_wrong_settings_are_told(findings, tmp_path):
+def test_an_old_program_and_wrong_settings_are_reported(findings, tmp_path):
     stand_ins.install(tmp_path / "opt", "ctffind", "", version="3.5")
     old = findings(f"folders: [{tmp_path / 'opt'}]")["CTFFIND"]
     assert not old.fit
     assert "version 3.5, expected 4.1 or later" in old.found
 
 
-def test_wrong_settings_are_told(findings):
+def test_wrong_settings_are_reported(findings):
     found = findings("suites: {IMOD: {folder: /opt}}")
     assert not found["program settings"].fit
     assert "suites.IMOD.folder" in found["program settings"].found

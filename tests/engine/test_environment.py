@@ -12,10 +12,10 @@ from cryoloom.version import __version__
 
 
 def test_versions_and_machine_are_plain_data():
-    told = describe_environment()
-    assert json.loads(json.dumps(told)) == told
-    assert told["cryoloom"] == __version__
-    assert told["libraries"]["numpy"] == numpy.__version__
-    assert told["cores"] == len(os.sched_getaffinity(0))
-    assert told["memory_gib"] > 0
-    assert describe_environment() is told  # asked for every run, measured once
+    described = describe_environment()
+    assert json.loads(json.dumps(described)) == described
+    assert described["cryoloom"] == __version__
+    assert described["libraries"]["numpy"] == numpy.__version__
+    assert described["cores"] == len(os.sched_getaffinity(0))
+    assert described["memory_gib"] > 0
+    assert describe_environment() is described  # asked for every run, measured once

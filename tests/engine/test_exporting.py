@@ -41,7 +41,7 @@ def test_further_outputs_of_other_kinds_change_nothing():
     assert exportable([], [])[1] == []
 
 
-def test_particles_alone_are_written_and_what_is_lost_is_told(tmp_path, rng):
+def test_particles_alone_are_written_and_what_is_lost_is_reported(tmp_path, rng):
     series = replace(make_series("TS_01"), pixel_size_angstrom=2.0)
     tomogram = Tomogram(series, np.zeros((40, 60, 50), np.float32), 10.0)
     rows = ParticleRows.of("TS_01", rng.uniform(-100, 100, (3, 3)), tube=np.array([1, 1, 2]))

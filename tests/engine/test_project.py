@@ -199,16 +199,16 @@ def test_results_are_those_of_the_last_request(project):
     assert project.find_run("smooth").parameters["width"] == 1
 
 
-def test_what_is_reused_is_told_as_reused(project):
+def test_what_is_reused_is_reported_as_reused(project):
     run(project)
-    told = []
+    reported = []
 
     class Ear(NullListener):
         def finished(self, node, item):
-            told.append((node, item.reused_from is not None))
+            reported.append((node, item.reused_from is not None))
 
     project.run_workflow(workflow(), listener=Ear())
-    assert told[:3] == [("find_series", False), ("draw", True), ("smooth", True)]
+    assert reported[:3] == [("find_series", False), ("draw", True), ("smooth", True)]
 
 
 @pytest.mark.parametrize(("series", "index"), [("TS_01", 77), ("TS_99", 0)])

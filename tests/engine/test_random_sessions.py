@@ -6,7 +6,7 @@ from makers.random_session import drawn_session, process_session
 
 
 @pytest.mark.parametrize("i", [5, 35, 56])
-def test_a_session_does_not_fail_for_an_internal_reason_and_is_not_wrong_in_silence(i, tmp_path):
+def test_a_session_does_not_fail_for_an_internal_reason_and_is_not_wrong_without_a_warning(i, tmp_path):
     """Five or six tilts of 1000 A at most, TIFF, MRC and EER; number 5 reaches 9 degrees only."""
     line = process_session(drawn_session(i), tmp_path)
     assert line["verdict"] not in ("internal", "silent"), line

@@ -31,5 +31,5 @@ def make_series(rng, n_beads=12, shift_angstrom=60.0, depth_angstrom=500.0):
         Tilt(int(k), float(t), 3.0 * k, 3.0 * k + 3, section=i)
         for i, (t, k) in enumerate(zip(TILTS, order, strict=True))
     )
-    told = Sourced.from_told(AXIS + 5.0, "mdoc")
-    return TiltSeries("a", Microscope(), PIXEL, tilts, told, stack=Stack(images, PIXEL)), truth
+    axis = Sourced.from_told(AXIS + 5.0, "mdoc")
+    return TiltSeries("a", Microscope(), PIXEL, tilts, axis, stack=Stack(images, PIXEL)), truth

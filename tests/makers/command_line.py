@@ -15,7 +15,7 @@ def run(monkeypatch, fake_steps, tmp_path):
     """Run a command; the default workflow is the fake one."""
     fake = {"name": "fake", "steps": [{"step": name} for name in ("find_series", "draw", "smooth")]}
 
-    def plan(raw, workflow, told):
+    def plan(raw, workflow, given):
         if not raw.exists():
             raise UserInputError(f"there is no folder or file {raw}")
         return Workflow.model_validate(fake)

@@ -40,7 +40,7 @@ def drifting_series(folder, rng, *, n_frames=8, shape_yx=(256, 320), suffix=".ti
     # Turned counter-clockwise once and then flipped upside down it is `response`.
     stored = np.rot90(response[::-1], 1)
     write_gain_mrc(folder / "gain.mrc", stored.astype(np.float32), PIXEL_ANGSTROM)
-    return replace(series, gain=GainReference(folder / "gain.mrc", 1, "upside_down", "told")), truth
+    return replace(series, gain=GainReference(folder / "gain.mrc", 1, "upside_down", "user")), truth
 
 
 def _frames(rng, n_frames, shape_yx):

@@ -34,7 +34,7 @@ shape, body = read_mrc(source)
 write_mrc(result, shape, body)
 """
 
-# The defocus it finds tells the section and the tilt it was told.
+# The defocus it finds tells the section and the tilt it was given.
 E2SPT_TOMOCTF = """
 import json
 stack = ARGUMENTS.pop(0)

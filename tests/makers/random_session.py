@@ -167,7 +167,7 @@ def _judged(project: cryoloom.Project, truth: Truth) -> dict[str, Any]:
     series = _series_of(project) if aligned else None
     if series is None:
         return line
-    return line | _compared(series, truth, figures, warnings, _told_pose_errors(project))
+    return line | _compared(series, truth, figures, warnings, _reported_pose_errors(project))
 
 
 def doubted_defoci(warnings: list[str]) -> set[int]:
@@ -189,15 +189,15 @@ def _series_of(project: cryoloom.Project) -> TiltSeries | None:
     return None
 
 
-def _told_pose_errors(project: cryoloom.Project) -> dict[int, float]:
+def _reported_pose_errors(project: cryoloom.Project) -> dict[int, float]:
     """Error that `align_series` reported for each tilt, by acquisition index."""
-    told: dict[int, float] = {}
+    reported: dict[int, float] = {}
     for item in project.database.items(with_values=False, with_records=True):
         record = item.records.get("alignment")
         if record:
             pairs = zip(record["acquisition_index"], record["pose_error_angstrom"], strict=True)
-            told = {i: error for i, error in pairs if error is not None}
-    return told
+            reported = {i: error for i, error in pairs if error is not None}
+    return reported
 
 
 def _compared(
@@ -205,7 +205,7 @@ def _compared(
     truth: Truth,
     figures: dict[str, float],
     warnings: list[str],
-    told_of_tilts: dict[int, float],
+    reported_of_tilts: dict[int, float],
 ) -> dict[str, Any]:
     """Poses and defocus beside the truth. Of the specimen and its mirror image the nearer is taken."""
     placed = {t.acquisition_index: t.pose for t in series.included if t.pose and not t.pose.predicted}
@@ -218,12 +218,12 @@ def _compared(
         (alignment_error_angstrom(truth, one, points, robust=True) for one in (seen, mirrored)),
         key=lambda one: float(np.median(list(one.per_tilt_angstrom.values()))),
     )
-    told = figures.get("pose_error_angstrom")
+    reported = figures.get("pose_error_angstrom")
     limit = WRONG_POSE_PIXELS * max(ALIGNMENT_PIXEL_ANGSTROM, series.pixel_size_angstrom)
-    wrong = [i for i, off in error.per_tilt_angstrom.items() if off > max(limit, 3 * (told or 0))]
+    wrong = [i for i, off in error.per_tilt_angstrom.items() if off > max(limit, 3 * (reported or 0))]
     found: dict[str, list[str]] = {"silent": [], "flagged": []}
     if wrong:
-        said = told is None or _any_of(POSE_DOUBTS, warnings)
+        said = reported is None or _any_of(POSE_DOUBTS, warnings)
         found["flagged" if said else "silent"].append(
             f"poses of {len(wrong)} tilts {wrong[:8]} are off by up to "
             f"{max(error.per_tilt_angstrom.values()):.0f} A"
@@ -250,14 +250,16 @@ def _compared(
     return {
         "method": series.tilt_axis_deg.measured_by,
         "pose_rms_angstrom": round(error.rms_angstrom, 1),
-        "pose_told_angstrom": told,
-        "tilts_within": sum(error.per_tilt_angstrom[i] < e for i, e in told_of_tilts.items() if i in placed),
-        "tilts_told": sum(i in placed for i in told_of_tilts),
+        "pose_reported_angstrom": reported,
+        "tilts_within": sum(
+            error.per_tilt_angstrom[i] < e for i, e in reported_of_tilts.items() if i in placed
+        ),
+        "tilts_reported": sum(i in placed for i in reported_of_tilts),
         "defocus_median_angstrom": round(float(np.median(np.abs(list(defocus.values())))))
         if defocus
         else None,
         "thickness_off_angstrom": round(thickness - truth.thickness_angstrom) if thickness else None,
-        "thickness_told_angstrom": round(its_error) if its_error else None,
+        "thickness_reported_angstrom": round(its_error) if its_error else None,
         "n_excluded": sum(tilt.is_excluded for tilt in series.tilts),
         **found,
     }

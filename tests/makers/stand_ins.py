@@ -20,7 +20,7 @@ def fail(message):
     sys.exit(1)
 
 def options(values, flags=()):
-    '''Arguments as a dictionary; each option must be known and have as many words as are told.'''
+    '''Arguments as a dictionary; each option must be known and have as many words as are given.'''
     found, i = {{}}, 0
     while i < len(ARGUMENTS):
         word = ARGUMENTS[i]

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
 class Hook(HTTPServer):
-    """A web hook on this machine that answers as it is told and keeps what it got."""
+    """A web hook on this machine that answers as it is set and keeps what it got."""
 
     def __init__(self, answers=(200,)):
         self.got, self.answers = [], list(answers)

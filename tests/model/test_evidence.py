@@ -27,7 +27,7 @@ def test_evidence_survives_a_record():
     assert evidence_from_json(stored) == (AXIS, UNKNOWN)
 
 
-def test_another_record_is_told_from_evidence():
+def test_another_record_is_distinguished_from_evidence():
     with pytest.raises(KeyError):
         evidence_from_json([{"quantity": "tilt axis"}])
 

@@ -22,7 +22,7 @@ from makers.context import MemoryContext
 
 
 @pytest.mark.parametrize("method", ["beads", "patches"])
-def test_two_surfaces_are_told_of_beads_and_a_thickness_of_everything(rng, method):
+def test_two_surfaces_are_reported_of_beads_and_a_thickness_of_everything(rng, method):
     truth = SeriesGeometry.start(TILTS, AXIS)
     heights = np.repeat([-600.0, 600.0], 8) + rng.normal(0, 15, 16)
     points = np.column_stack([rng.uniform(-900, 900, (16, 2)), heights])
@@ -38,7 +38,7 @@ def test_two_surfaces_are_told_of_beads_and_a_thickness_of_everything(rng, metho
         assert context.figures["bead_surface_distance_angstrom"] == pytest.approx(1200, abs=30)
 
 
-def test_an_error_that_cannot_be_measured_is_told_as_such_and_fails_nothing(rng):
+def test_an_error_that_cannot_be_measured_is_reported_as_such_and_fails_nothing(rng):
     truth = SeriesGeometry.start(TILTS, AXIS)
     points = rng.uniform(-900, 900, (6, 3))
     tracks = Tracks.from_table(truth.project(points).transpose(1, 0, 2))
@@ -68,7 +68,7 @@ def test_a_series_in_parts_has_no_pose_error(rng):
 
 
 @pytest.mark.parametrize(
-    ("told_off_deg", "line_off_deg", "is_doubted"),
+    ("nominal_off_deg", "line_off_deg", "is_doubted"),
     [
         (2.5, 2.6, True),
         (2.5, 0.1, False),  # the common line agrees with the tracks
@@ -79,18 +79,20 @@ def test_a_series_in_parts_has_no_pose_error(rng):
     ],
 )
 def test_an_axis_that_metadata_and_common_line_contradict_is_doubted(
-    told_off_deg, line_off_deg, is_doubted, rng, monkeypatch
+    nominal_off_deg, line_off_deg, is_doubted, rng, monkeypatch
 ):
     truth = SeriesGeometry.start(TILTS, AXIS)
     points = rng.uniform(-900, 900, (6, 3))
     tracks = Tracks.from_table(truth.project(points).transpose(1, 0, 2))
     best = Alignment("features", tracks, adjust_bundle(tracks, truth), *np.zeros((2, len(TILTS))))
     series, _ = make_series(rng, n_beads=0)
-    told = None if told_off_deg is None else AXIS + told_off_deg
-    series = replace(series, tilt_axis_deg=Sourced() if told is None else Sourced.from_told(told, "mdoc"))
+    nominal_deg = None if nominal_off_deg is None else AXIS + nominal_off_deg
+    series = replace(
+        series, tilt_axis_deg=Sourced() if nominal_deg is None else Sourced.from_told(nominal_deg, "mdoc")
+    )
     line = SimpleNamespace(best_deg=AXIS + line_off_deg, axes_deg=np.zeros(2), scores=np.zeros(2))
     monkeypatch.setattr(alignment_records, "common_line_of", lambda *_: line)
-    first = SimpleNamespace(told_is_refuted=False, fine=line, circle=line)
+    first = SimpleNamespace(nominal_is_refuted=False, fine=line, circle=line)
     context = MemoryContext()
     images = load_tilt_images(series.best_stack.images, PIXEL, PIXEL)
     record_axis(series, images, first, best, np.ones(len(TILTS), dtype=bool), context)

@@ -33,11 +33,11 @@ def test_images_take_the_bytes_that_were_reckoned(worker, tmp_path):
     layout = worker.layout(30.0)
     worker.extract(layout)
     files = {file.stem: file.stat().st_size for file in tmp_path.glob("images_*/*.npy")}
-    told = ParticleImages.bytes_of(N, len(TILTS_DEG), layout)
-    assert files["data"] + files["weights"] == pytest.approx(told, rel=0.01)
+    declared = ParticleImages.bytes_of(N, len(TILTS_DEG), layout)
+    assert files["data"] + files["weights"] == pytest.approx(declared, rel=0.01)
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(worker, tmp_path, monkeypatch):
+def test_a_disk_without_room_is_reported_before_anything_is_written(worker, tmp_path, monkeypatch):
     layout = worker.layout(30.0)
     needed = ParticleImages.bytes_of(N, len(TILTS_DEG), layout)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, needed - 1))

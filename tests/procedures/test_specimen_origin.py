@@ -1,4 +1,4 @@
-"""Where the specimen lies is not told by poses that are in doubt."""
+"""Poses that are in doubt do not decide where the specimen lies."""
 
 import numpy as np
 import torch

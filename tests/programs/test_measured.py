@@ -1,4 +1,4 @@
-"""What is told of real runs is of steps that exist."""
+"""Figures of real runs are given for steps that exist."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_shows_everything_it_was_given(rng, tmp_path):
     assert "Gain reference" in html
 
 
-def test_refers_to_nothing_outside_and_runs_nothing_it_was_told(rng, tmp_path):
+def test_refers_to_nothing_outside_and_runs_nothing_from_its_values(rng, tmp_path):
     html = without_plotly(written(tmp_path, make_report(rng)))
     assert not re.search(r'(src|href)="(?!data:|#)', html)
     assert "<script>alert" not in html
@@ -282,7 +282,7 @@ def test_many_series_start_closed(rng, tmp_path):
     assert many.count('class="series"') == 12
 
 
-def test_a_disk_that_cannot_be_written_is_told(rng, tmp_path):
+def test_a_disk_that_cannot_be_written_is_reported(rng, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TransientError, match="report"):
         write_report(make_content(), tmp_path / "file" / "report.html")

@@ -34,7 +34,7 @@ def test_placeholders_take_their_defaults(template):
     assert workflow.description.startswith("tutorial - non-oriented picking ribosome")
 
 
-def test_links_and_values_are_told_apart_and_protocols_put_in_order(tmp_path):
+def test_links_and_values_are_distinguished_and_protocols_put_in_order(tmp_path):
     path = write(
         tmp_path,
         (

@@ -50,10 +50,10 @@ def test_there_and_back(tmp_path):
     back = {node.step: node.parameters for node in found.steps}
     for node in CHAIN.steps:
         for name, value in node.parameters.items():
-            told = f"{node.name}: {name}"
+            start = f"{node.name}: {name}"
             assert back[node.step].get(name) == pytest.approx(value) or any(
-                line.startswith(told) for line in exported.left
-            ), told
+                line.startswith(start) for line in exported.left
+            ), start
     assert back["estimate_ctf"]["min_defocus_angstrom"] == pytest.approx(10000)
 
 
@@ -61,9 +61,9 @@ def test_there_and_back(tmp_path):
 def test_shipped_workflows_say_what_they_leave(name, tmp_path):
     native = load_workflow(name)
     exported = write_scipion(native, tmp_path / f"{name}.json")
-    told = {line.split(":")[0] for line in exported.left}
+    named = {line.split(":")[0] for line in exported.left}
     labels = {entry["object.label"].partition(": ")[2] for entry in exported.protocols}
-    assert {node.name for node in native.steps} <= told | labels
+    assert {node.name for node in native.steps} <= named | labels
     ids = {entry["object.id"] for entry in exported.protocols}
     links = [
         v for e in exported.protocols for v in e.values() if isinstance(v, str) and v[:3] in ids and "." in v
@@ -190,7 +190,9 @@ def test_methods_of_alignment_are_chosen_and_those_that_scipion_lacks_are_said()
     by_itself = alignment()
     assert by_itself.protocols[1]["object.className"] == "ProtAreTomoAlignRecon"
     assert by_itself.protocols[1]["makeTomo"] is False
-    assert by_itself.protocols[1]["doEstimateCtf"] is False  # AreTomo in Scipion does it unless told not to
+    assert (
+        by_itself.protocols[1]["doEstimateCtf"] is False
+    )  # AreTomo in Scipion does it unless it is set not to
     assert by_itself.left == ("align_series: method = 'auto' becomes that of ProtAreTomoAlignRecon",)
 
 

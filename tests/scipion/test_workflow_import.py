@@ -27,11 +27,13 @@ def test_the_file_written_loads_as_the_same_graph(template, tmp_path, name):
     dropped = {one.parameter for one in imported.left if "has no such input" in one.why}
     for node in loaded.steps:
         feeds = {role: source.split(".")[0] for role, source in node.feeds.items()}
-        told = translated[node.name]
-        if node.input is not None and node.input.endswith(".particles") and "reference_from" in told:
-            told = {"input": told.pop("reference_from")}  # the first model's particles, with it as reference
+        links = translated[node.name]
+        if node.input is not None and node.input.endswith(".particles") and "reference_from" in links:
+            links = {
+                "input": links.pop("reference_from")
+            }  # the first model's particles, with it as reference
         assert feeds == {
-            role: source for role, source in told.items() if role in feeds or role not in dropped
+            role: source for role, source in links.items() if role in feeds or role not in dropped
         }
     assert f"Not translated: {len(imported.left)}" in path.read_text().splitlines()[0]
 

@@ -89,7 +89,7 @@ def test_defocus_error_is_signed(truth, series):
     assert errors == {tilt.acquisition_index: pytest.approx(35000.0 - true)}
 
 
-def test_a_missing_pose_is_told(truth, series, rng):
+def test_a_missing_pose_is_reported(truth, series, rng):
     tilts = (replace(series.tilts[0], pose=None), *series.tilts[1:])
     with pytest.raises(DataUnfitError, match="needs a pose"):
         alignment_error_angstrom(truth, replace(series, tilts=tilts), truth.random_specimen_points(rng, 10))

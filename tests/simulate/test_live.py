@@ -35,9 +35,9 @@ def test_all_of_it_comes(raw, tmp_path, interleaved):
     play_session(raw, tmp_path, LivePlan(0.0, out_of_order=True, interleaved=interleaved))
     assert movies(tmp_path) == movies(raw)
     for mdoc in raw.glob("*.mdoc"):
-        told = {section.movie_name for section in read_mdoc(mdoc).sections}
+        names_in_mdoc = {section.movie_name for section in read_mdoc(mdoc).sections}
         played = read_mdoc(tmp_path / mdoc.name)
-        assert {section.movie_name for section in played.sections} == told
+        assert {section.movie_name for section in played.sections} == names_in_mdoc
         times = [section.acquired_at for section in played.sections]
         assert times == sorted(times)
     assert (tmp_path / "truth.json").read_bytes() == (raw / "truth.json").read_bytes()

@@ -39,6 +39,6 @@ def test_atomic_model(data):
     assert 24 * 250 < len(distance) < 24 * 400
 
 
-def test_missing_model_is_told(tmp_path):
+def test_missing_model_is_reported(tmp_path):
     with pytest.raises(UserInputError, match="no atomic model"):
         model_from_file(tmp_path / "nothing.cif", 0.022)

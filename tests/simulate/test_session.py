@@ -53,9 +53,9 @@ def session(tmp_path_factory):
     """Folder, truth and parameters of two series."""
     folder = tmp_path_factory.mktemp("session")
     params = SimulationParams(**SMALL, n_series=2)
-    told = []
-    truth = simulate_session(params, folder, progress=lambda done, total: told.append((done, total)))
-    assert told == [(i, 6) for i in range(1, 7)]
+    reported = []
+    truth = simulate_session(params, folder, progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(i, 6) for i in range(1, 7)]
     return folder, truth, params
 
 
@@ -128,7 +128,7 @@ def test_falcon_session(tmp_path):
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.parametrize("flip", ["none", "upside_down", "left_right"])
-def test_gain_file_is_oriented_as_told(turns, flip, rng):
+def test_gain_file_is_oriented_as_asked(turns, flip, rng):
     params = SimulationParams(**SMALL, gain_quarter_turns=turns, gain_flip=flip)
     camera = make_camera(params, rng)
     # numpy turns counter-clockwise what is displayed with row 0 at the top.

@@ -38,7 +38,7 @@ def test_drift_decays_and_is_relative_to_its_mean(rng):
     assert travelled == pytest.approx(expected, rel=0.1)
 
 
-def test_dose_follows_acquisition_and_flaws_are_told(rng):
+def test_dose_follows_acquisition_and_flaws_are_reported(rng):
     tilts = tilt_truths(params(dark_tilts=(2,), shifted_tilts=(3,), blurred_tilts=(4,)), rng)
     assert_allclose([t.dose_start_per_angstrom2 for t in tilts], 3.0 * np.arange(9))
     assert [t.flaw for t in tilts] == ["", "", "dark", "shifted", "blurred", "", "", "", ""]

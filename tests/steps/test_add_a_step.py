@@ -36,8 +36,8 @@ PROCESSED = (
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.project import Project
 project = Project.create("p")
-told = {"tilt_axis_deg": 0.0, "dose_per_tilt_per_angstrom2": 3.0, "pixel_size_angstrom": 2.5}
-project.run("import_tilt_series", stack="TS_01.mrc", executor=InProcessExecutor("cpu"), **told)
+given = {"tilt_axis_deg": 0.0, "dose_per_tilt_per_angstrom2": 3.0, "pixel_size_angstrom": 2.5}
+project.run("import_tilt_series", stack="TS_01.mrc", executor=InProcessExecutor("cpu"), **given)
 project.run("invert_contrast", input="import_tilt_series", strength=2.0, executor=InProcessExecutor("cpu"))
 item = project.results()[-1]
 print(item.step, item.state, dict(item.figures))

@@ -241,5 +241,5 @@ def test_one_movie_of_one_frame_takes_no_part_in_halves(exposed, context):
         even, odd = made.stack.even[section], made.stack.odd[section]
         assert_allclose(even + odd, made.stack.images[section], rtol=1e-4, atol=1e-3)
         assert np.array_equal(even, odd) is (section == 1)
-    told = f"{series.name}: the movies at {tilt.nominal_tilt_deg:.1f} deg have a single frame"
-    assert any(told in warning for warning in context.warnings)
+    text = f"{series.name}: the movies at {tilt.nominal_tilt_deg:.1f} deg have a single frame"
+    assert any(text in warning for warning in context.warnings)

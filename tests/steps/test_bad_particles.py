@@ -1,4 +1,4 @@
-"""Particles and series that cannot be averaged: one clear sentence each, and nothing averaged in silence."""
+"""Particles and series that cannot be averaged: one clear sentence each, and a warning for every doubt."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_one_sentence_says_what_is_wrong(scene, case):
-    with pytest.raises(CryoloomError, match=CASES[case]) as told:
+    with pytest.raises(CryoloomError, match=CASES[case]) as refused:
         refine(case(scene), RefineParams(), MemoryContext())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("case", [outside, with_nan, mixed_pixels], ids=lambda case: case.__name__)
@@ -110,7 +110,7 @@ def test_a_symmetry_the_first_map_does_not_have(scene):
         refine((particles_of(scene),), RefineParams(symmetry="C5"), MemoryContext())
 
 
-def test_an_unknown_hand_is_told_and_averaged(scene):
+def test_an_unknown_hand_is_reported_and_averaged(scene):
     series = scene[0].series
     unknown = replace(series, handedness=Sourced.from_told(None, "nobody"))
     context = MemoryContext()

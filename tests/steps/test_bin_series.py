@@ -27,7 +27,7 @@ def series(rng):
 
 
 @pytest.mark.parametrize("values", ["mean", "counts", "standard"])
-def test_halves_add_up_and_values_are_as_told(series, context, values):
+def test_halves_add_up_and_values_are_as_asked(series, context, values):
     after = bin_series(series, BinSeriesParams(binning=4, values=values), context)
     stack = after.stack
     assert stack.pixel_size_angstrom == after.weighted.pixel_size_angstrom == 8.0
@@ -45,7 +45,7 @@ def test_halves_add_up_and_values_are_as_told(series, context, values):
     assert context.figures["pixel_size_angstrom"] == 8.0
 
 
-def test_a_pixel_size_can_be_told(series, context):
+def test_a_pixel_size_can_be_given(series, context):
     after = bin_series(series, BinSeriesParams(pixel_size_angstrom=5.0), context)
     assert after.stack.pixel_size_angstrom == pytest.approx(5.0, rel=1e-3)
     with pytest.raises(UserInputError, match="finer than the images"):

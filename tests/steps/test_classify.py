@@ -50,7 +50,7 @@ def purity(labels, kind):
     return max(same, 1.0 - same)
 
 
-def test_particles_with_and_without_a_part_are_told_apart():
+def test_particles_with_and_without_a_part_are_distinguished():
     models = with_and_without(3)
     scene, kind = mixed_scene(models, (14, 10), 5)
     context = MemoryContext()
@@ -118,7 +118,7 @@ def test_given_maps_say_which_class_is_which(tmp_path):
     assert purity(labels, kind) >= 0.95
 
 
-def test_what_cannot_be_divided_is_told(tmp_path, context):
+def test_what_cannot_be_divided_is_reported(tmp_path, context):
     models = with_and_without(3)
     scene, _ = mixed_scene(models, (8, 0), 8)
     particles = particles_of(scene)

@@ -48,7 +48,7 @@ def test_little_memory_makes_no_seams(rng, monkeypatch):
     assert np.abs(made[0] - made[1]).max() < 0.03 * np.std(made[0])
 
 
-def test_the_defocus_may_be_told_and_must_be_known(truth):
+def test_the_defocus_may_be_given_and_must_be_known(truth):
     context = MemoryContext()
     deconvolve(tomogram_of(truth), DeconvolveParams(defocus_angstrom=5e4, phase_flipped=True), context)
     assert context.figures["defocus_angstrom"] == 5e4

@@ -104,10 +104,10 @@ def test_training_goes_on_from_a_checkpoint(rng):
     with pytest.raises(StopError):
         denoise(tomogram, params, broken)
     again = MemoryContext(kept=broken.kept)
-    told = []
-    again.progress = lambda done, total: told.append(done)
+    reported = []
+    again.progress = lambda done, total: reported.append(done)
     made = denoise(tomogram, params, again).volume
-    assert min(told) == 9  # the third round is made again, the first two are not
+    assert min(reported) == 9  # the third round is made again, the first two are not
     np.testing.assert_array_equal(made, whole)
 
 
@@ -123,12 +123,12 @@ def test_a_trained_network_is_applied_to_another_tomogram(trained, rng):
     assert np.std(made.volume) < np.std(fresh.volume)
 
 
-def test_without_a_gpu_the_network_is_small_unless_told(rng):
+def test_without_a_gpu_the_network_is_small_unless_given(rng):
     tomogram = tomogram_of(specimen(rng, SMALL), rng)
     brief = {"epochs": 1, "steps_per_epoch": 1, "n_boxes": 4, "box_px": 16, "batch": 1, "depth": 1}
-    for told, filters in (({}, "8"), ({"filters": 3}, "3")):
+    for given, filters in (({}, "8"), ({"filters": 3}, "3")):
         context = MemoryContext()
-        denoise(tomogram, DenoiseParams(**brief, **told), context)
+        denoise(tomogram, DenoiseParams(**brief, **given), context)
         assert read_network(context.files["network.safetensors"])[1]["filters"] == filters
     assert _effort(DenoiseParams(), "cuda:0").filters > _effort(DenoiseParams(), "cpu").filters
     assert _effort(DenoiseParams(depth=3), "cpu").box_px % 8 == 0
@@ -153,7 +153,7 @@ def test_what_cannot_be_done_is_said(rng, tmp_path):
         denoise(tomogram, DenoiseParams(weights=tmp_path / "text.safetensors"), MemoryContext())
 
 
-def test_halves_without_common_signal_are_told_of(rng):
+def test_halves_without_common_signal_are_reported(rng):
     tomogram = tomogram_of(np.zeros(SMALL, np.float32), rng)
     context = MemoryContext()
     denoise(tomogram, DenoiseParams(**(QUICK | {"epochs": 1, "learning_rate": 0.9})), context)

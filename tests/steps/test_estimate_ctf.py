@@ -104,7 +104,7 @@ def test_gold_on_a_surface_does_not_draw_the_defocus(context):
     assert drawn_off < -180
 
 
-def test_gold_that_alone_has_rings_is_told(context):
+def test_gold_that_alone_has_rings_is_reported(context):
     found = estimate_ctf(golden_film(1, 0.005), PARAMS, context)
     assert all(t.ctf is not None for t in found.tilts)
     assert "only gold shows Thon rings" in context.warnings[0]
@@ -169,7 +169,7 @@ def test_a_series_too_flat_to_tell_its_hand_is_inconclusive(series, context):
 
 
 def test_a_known_phase_shift_is_taken_over(series, context):
-    # A shift told 20 degrees wrong bends the defocus: the step must have used it.
+    # A shift with an axis 20 degrees wrong bends the defocus: the step must have used it.
     params = PARAMS.model_copy(update={"phase_shift_deg": 20.0})
     found = estimate_ctf(series, params, context)
     assert all(t.ctf.phase_shift_deg == 20.0 for t in found.tilts)
@@ -198,9 +198,9 @@ def test_with_poses_the_defocus_is_that_of_the_origin(series, context):
     assert_allclose([t.ctf.defocus_angstrom for t in found.tilts], expected, atol=120.0)
 
 
-def test_a_told_handedness_is_used_and_kept(series, context):
-    told = replace(series, handedness=Sourced.from_told(1.0, "user"))
-    assert estimate_ctf(told, PARAMS, context).handedness == told.handedness
+def test_a_given_handedness_is_used_and_kept(series, context):
+    given = replace(series, handedness=Sourced.from_told(1.0, "user"))
+    assert estimate_ctf(given, PARAMS, context).handedness == given.handedness
 
 
 def test_images_without_rings_go_on_without_a_ctf(rng, context):
@@ -210,7 +210,7 @@ def test_images_without_rings_go_on_without_a_ctf(rng, context):
     assert "no Thon rings" in context.warnings[0]
 
 
-def test_pixels_too_coarse_for_rings_are_told(rng, context):
+def test_pixels_too_coarse_for_rings_are_reported(rng, context):
     coarse = series_of(rng.poisson(20.0, (7, 64, 64)).astype(np.float32), pixel_size_angstrom=20.0)
     assert estimate_ctf(coarse, PARAMS, context) == coarse
     assert "pixels of 20 A" in context.warnings[0]
@@ -246,10 +246,10 @@ def test_the_step_is_found_and_declares_its_memory(series):
 
 def test_a_known_hand_tells_which_way_an_axis_points(series, context):
     """The gradient has the sign +1 with the axis as it is: a microscope of -1 has it half a turn on."""
-    told = -1.0
+    given_hand = -1.0
     undirected = replace(
         series,
-        handedness=Sourced.from_told(told, "user"),
+        handedness=Sourced.from_told(given_hand, "user"),
         tilt_axis_deg=Sourced.from_told(series.tilt_axis_deg.applied, "mdoc Tomo5 TiltAxisAngle"),
         axis_is_directed=False,
     )
@@ -257,5 +257,5 @@ def test_a_known_hand_tells_which_way_an_axis_points(series, context):
     expected = series.tilt_axis_deg.applied + 180.0
     assert np.cos(np.deg2rad(found.tilt_axis_deg.applied - expected)) > 0.999
     assert found.axis_is_directed
-    assert found.handedness.applied == told
+    assert found.handedness.applied == given_hand
     assert any("the tilt axis is turned" in warning for warning in context.warnings)

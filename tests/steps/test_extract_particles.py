@@ -104,7 +104,7 @@ def test_grey_values_do_not_depend_on_the_binning():
     )
 
 
-def test_volumes_stand_in_the_frame_that_relion_is_told():
+def test_volumes_stand_in_the_frame_that_relion_is_given():
     rotations = Rotation.random(3, np.random.default_rng(5)).as_matrix()
     scene = bead_scene(BEADS, rotations)
     rows = ParticleRows.of(
@@ -148,7 +148,7 @@ def test_what_no_tilt_shows_is_left_out_and_counted():
         extracted(scene, box_px=250)
 
 
-def test_a_box_smaller_than_what_the_defocus_spreads_is_told():
+def test_a_box_smaller_than_what_the_defocus_spreads_is_reported():
     _, context = extracted(bead_scene(BEADS[:1]), box_px=40)
     assert any("contains the signal spread by the defocus only to" in line for line in context.warnings)
     _, context = extracted(bead_scene(BEADS[:1]))
@@ -195,7 +195,7 @@ def test_what_is_exported_is_read_again(tmp_path, output):
             assert MrcPixels(tmp_path / row["rlnCtfImage"]).shape == (48, 24, 13)
 
 
-def test_particles_without_images_are_left_out_of_them_and_told(tmp_path):
+def test_particles_without_images_are_left_out_of_them_and_reported(tmp_path):
     made, _ = extracted(bead_scene(BEADS[:1]), box_px=32)
     more = ParticleRows.joined(
         [made.rows(), ParticleRows.of("TS_1", PLACES[:1] + 20.0, particle=np.array([9]))]
@@ -256,9 +256,9 @@ def test_relion_makes_the_particle_of_the_stacks(tmp_path):
 def test_relion_opens_a_stack(tmp_path):
     made, _ = extracted(bead_scene(BEADS[:1]), box_px=32)
     exported(made, tmp_path)
-    told = subprocess.run(
+    printed = subprocess.run(
         ["relion_image_handler", "--i", "Subtomograms/TS_1/1_stack2d.mrcs", "--stats"],
         cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
-    assert told.count("(x,y,z,n)= 32 x 32 x 1 x 1 ") == len(TILTS_DEG)
-    assert "angpix = 5" in told
+    assert printed.count("(x,y,z,n)= 32 x 32 x 1 x 1 ") == len(TILTS_DEG)
+    assert "angpix = 5" in printed

@@ -74,12 +74,12 @@ def test_the_opposite_direction_of_the_axis_turns_the_handedness(rng, context, t
     series = make_series(rng)
     WRITERS[program]([(series, None)], tmp_path)
     hand = Sourced().with_measured(1.0, "estimate_ctf", apply=True)
-    told = replace(without_poses(series), tilt_axis_deg=Sourced.from_told(-96.0, "mdoc"), handedness=hand)
-    back = import_alignment(told, ImportAlignmentParams(folder=tmp_path), context)
+    nominal = replace(without_poses(series), tilt_axis_deg=Sourced.from_told(-96.0, "mdoc"), handedness=hand)
+    back = import_alignment(nominal, ImportAlignmentParams(folder=tmp_path), context)
     assert back.handedness.applied == -1.0
     assert any("by the metadata the tomogram is the mirror image" in warning for warning in context.warnings)
     same = import_alignment(
-        replace(told, tilt_axis_deg=Sourced.from_told(83.0, "mdoc")),
+        replace(nominal, tilt_axis_deg=Sourced.from_told(83.0, "mdoc")),
         ImportAlignmentParams(folder=tmp_path),
         context,
     )
@@ -137,8 +137,8 @@ def test_views_shifted_by_one_are_refused(rng, context, tmp_path):
 def test_the_users_word_stays(rng, context, tmp_path):
     series = make_series(rng, excluded=())
     write_aretomo([(series, None)], tmp_path)
-    told = without_poses(series).with_tilts({2: {"exclusion": Exclusion.by_user("ugly")}})
-    back = import_alignment(told, ImportAlignmentParams(folder=tmp_path), context)
+    unposed = without_poses(series).with_tilts({2: {"exclusion": Exclusion.by_user("ugly")}})
+    back = import_alignment(unposed, ImportAlignmentParams(folder=tmp_path), context)
     assert {t.acquisition_index: t.exclusion.by for t in back.tilts if t.is_excluded} == {
         2: DecidedBy("user")
     }

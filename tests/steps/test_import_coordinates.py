@@ -62,7 +62,7 @@ def test_pixels_count_in_the_volume_they_were_picked_in(tmp_path, tomogram):
     assert_allclose(finer[0], [8 * (60 - 75), 8 * (64 - 80), 8 * (50 - 62)])
 
 
-def test_what_cannot_be_right_is_told(tmp_path, tomogram):
+def test_what_cannot_be_right_is_reported(tmp_path, tomogram):
     far = tmp_path / "far.txt"
     far.write_text("60 64 50\n500 64 50\n")
     with pytest.raises(DataUnfitError, match="1 of 2 points lie outside"):

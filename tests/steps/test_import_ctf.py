@@ -1,4 +1,4 @@
-"""CTFs of other programs are put on the right tilts, and the user is told what was not there."""
+"""CTFs of other programs are put on the right tilts, and the user is warned of what was missing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_two_programs_are_not_chosen_between(series, context, tmp_path):
     assert import_ctf(series, ImportCtfParams(folder=tmp_path, program="imod"), context).name == "TS_01"
 
 
-def test_a_series_without_a_file_is_told_what_was_looked_for(series, context, tmp_path):
+def test_a_series_without_a_file_is_reported_with_the_expected_names(series, context, tmp_path):
     with pytest.raises(DataUnfitError, match=r"TS_01\.defocus"):
         import_ctf(series, ImportCtfParams(folder=tmp_path), context)
 

@@ -39,7 +39,7 @@ class Image:
         return f"TS_01_{self.place:03d}_{self.tilt:.1f}.tif"
 
     def lines(self, z: int) -> list[str]:
-        told = {
+        usual = {
             "TiltAngle": f"{self.tilt + 0.02:.2f}",
             "ExposureDose": "3",
             "PixelSpacing": "8",
@@ -50,7 +50,7 @@ class Image:
         } | self.keys
         return [
             f"[ZValue = {z}]",
-            *(f"{key} = {value}" for key, value in told.items() if value is not None),
+            *(f"{key} = {value}" for key, value in usual.items() if value is not None),
             "",
         ]
 
@@ -59,7 +59,7 @@ IMAGES = tuple(Image(i, tilt) for i, tilt in enumerate(ORDER))
 SORTED = tuple(sorted(IMAGES, key=lambda image: image.tilt))
 
 
-def told(images, **keys):
+def with_keys(images, **keys):
     """Images with other keys; a function of the image gives each its own."""
     return tuple(
         replace(image, keys=image.keys | {k: v(image) if callable(v) else v for k, v in keys.items()})
@@ -105,10 +105,10 @@ def evidence(context):
     ("images", "used"),
     [
         (SORTED, "DateTime"),
-        (told(SORTED, DateTime="14-Mar-26  09:00:00", PriorRecordDose=None), "numbers in names"),
-        (told(SORTED, DateTime=None, PriorRecordDose="0"), "numbers in names"),
+        (with_keys(SORTED, DateTime="14-Mar-26  09:00:00", PriorRecordDose=None), "numbers in names"),
+        (with_keys(SORTED, DateTime=None, PriorRecordDose="0"), "numbers in names"),
         (
-            told(
+            with_keys(
                 SORTED,
                 DateTime=lambda i: (
                     None if i.tilt == 40 else i.keys.get("DateTime", f"14-Mar-26  09:{2 * i.place:02d}:30")
@@ -117,10 +117,12 @@ def evidence(context):
             ),
             "DateTime",
         ),
-        (told(SORTED, DateTime=None), "numbers in names"),
+        (with_keys(SORTED, DateTime=None), "numbers in names"),
         # a program rewrote the file, sorted by angle, with times of its own
         (
-            told(SORTED, DateTime=lambda i: f"14-Mar-26  10:{SORTED.index(Image(i.place, i.tilt)):02d}:00"),
+            with_keys(
+                SORTED, DateTime=lambda i: f"14-Mar-26  10:{SORTED.index(Image(i.place, i.tilt)):02d}:00"
+            ),
             "numbers in names",
         ),
     ],
@@ -139,7 +141,7 @@ def test_a_shuffled_file_gives_the_same_series(tmp_path, context, seed):
     rng = np.random.default_rng(seed)
     images = [IMAGES[i] for i in rng.permutation(len(IMAGES))]
     for key in ("DateTime", "PriorRecordDose"):
-        images = [told([i], **{key: None})[0] if rng.random() < 0.3 else i for i in images]
+        images = [with_keys([i], **{key: None})[0] if rng.random() < 0.3 else i for i in images]
     series = imported(context, tmp_path, images)
     assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
     for tilt in series.tilts:
@@ -149,7 +151,7 @@ def test_a_shuffled_file_gives_the_same_series(tmp_path, context, seed):
 
 def with_values(key, value):
     """A fault that gives all images another value of a key; a function of the image gives each its own."""
-    return lambda images, rng: told(images, **{key: value})
+    return lambda images, rng: with_keys(images, **{key: value})
 
 
 def of_one_image(key, value, usual):
@@ -157,7 +159,7 @@ def of_one_image(key, value, usual):
 
     def fault(images, rng):
         k = int(rng.integers(9))
-        return told(images, **{key: lambda i: value if i.place == k else usual(i)})
+        return with_keys(images, **{key: lambda i: value if i.place == k else usual(i)})
 
     return fault
 
@@ -167,7 +169,7 @@ def with_shuffled(key, values):
 
     def fault(images, rng):
         order = rng.permutation(9)
-        return told(images, **{key: lambda i: values[order[i.place]]})
+        return with_keys(images, **{key: lambda i: values[order[i.place]]})
 
     return fault
 
@@ -175,12 +177,12 @@ def with_shuffled(key, values):
 def with_two_movies_exchanged(images, rng):
     a, b = rng.choice(9, 2, replace=False)
     names = {IMAGES[a].name: IMAGES[b].name, IMAGES[b].name: IMAGES[a].name}
-    return told(images, SubFramePath=lambda i: "X:\\" + names.get(i.name, i.name))
+    return with_keys(images, SubFramePath=lambda i: "X:\\" + names.get(i.name, i.name))
 
 
 def with_times_of_a_copy(images, rng):
     line = {image.place: i for i, image in enumerate(images)}
-    return told(images, DateTime=lambda i: f"15-Mar-26  10:{line[i.place]:02d}:00")
+    return with_keys(images, DateTime=lambda i: f"15-Mar-26  10:{line[i.place]:02d}:00")
 
 
 FAULTS = {
@@ -244,7 +246,7 @@ def test_shuffled_names_are_refused(tmp_path, context, seed):
     rng = np.random.default_rng(seed)
     a, b = rng.choice(9, 2, replace=False)
     swapped = {IMAGES[a].name: IMAGES[b].name, IMAGES[b].name: IMAGES[a].name}
-    images = told(IMAGES, SubFramePath=lambda i: "X:\\frames\\" + swapped.get(i.name, i.name))
+    images = with_keys(IMAGES, SubFramePath=lambda i: "X:\\frames\\" + swapped.get(i.name, i.name))
     made = imported(context, tmp_path, images)
     assert isinstance(made, DataUnfitError)
     assert "names and angles are crossed" in made.message
@@ -259,23 +261,25 @@ def test_shuffled_names_are_refused(tmp_path, context, seed):
     ],
 )
 def test_angles_that_differ_from_names_are_noted(tmp_path, context, change, note):
-    series = imported(context, tmp_path, told(IMAGES, TiltAngle=change))
+    series = imported(context, tmp_path, with_keys(IMAGES, TiltAngle=change))
     assert isinstance(series, TiltSeries)
     assert any(note in warning for warning in context.warnings)
     assert evidence(context)["tilt angles"].used == "TiltAngle"
 
 
 def test_equal_angles_say_nothing(tmp_path, context):
-    series = imported(context, tmp_path, told(IMAGES, TiltAngle="0.0"))
+    series = imported(context, tmp_path, with_keys(IMAGES, TiltAngle="0.0"))
     assert sorted(places(series)) == [-40, -30, -20, -10, 0, 10, 20, 30, 40]
     assert evidence(context)["tilt angles"].used == "names of movies"
 
 
 def test_impossible_numbers_are_as_good_as_missing(tmp_path, context):
-    images = told(
+    images = with_keys(
         IMAGES, TiltAngle=lambda i: "1e24" if i.place == 3 else f"{i.tilt:.1f}", PriorRecordDose="nan"
     )
-    images = told(images, ExposureDose=lambda i: "inf" if i.place == 2 else "3", FrameDosesAndNumber="1 3")
+    images = with_keys(
+        images, ExposureDose=lambda i: "inf" if i.place == 2 else "3", FrameDosesAndNumber="1 3"
+    )
     series = imported(context, tmp_path, images)
     assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
     assert all(tilt.dose_per_angstrom2 == 3 for tilt in series.tilts)
@@ -283,7 +287,7 @@ def test_impossible_numbers_are_as_good_as_missing(tmp_path, context):
 
 def test_decimal_commas(tmp_path, context):
     text = mdoc_text(
-        told(SORTED, ExposureDose="3,25", PriorRecordDose=None, TargetDefocus="-3,5"), axis="85,3"
+        with_keys(SORTED, ExposureDose="3,25", PriorRecordDose=None, TargetDefocus="-3,5"), axis="85,3"
     )
     text = text.replace("PixelSpacing = 8", "PixelSpacing = 1,35").replace(".02\r\n", ",02\r\n")
     series = imported(context, tmp_path, text)
@@ -294,7 +298,7 @@ def test_decimal_commas(tmp_path, context):
 
 
 def test_a_comma_that_may_be_either_is_refused_by_its_line(tmp_path, context):
-    made = imported(context, tmp_path, told(IMAGES, FrameDosesAndNumber="0,3"))
+    made = imported(context, tmp_path, with_keys(IMAGES, FrameDosesAndNumber="0,3"))
     assert "line 17 of TS_01.mrc.mdoc, FrameDosesAndNumber: '0,3' may be 2 numbers" in str(made)
 
 
@@ -311,7 +315,7 @@ def test_a_comma_that_may_be_either_is_refused_by_its_line(tmp_path, context):
 )
 def test_the_pixel_size(tmp_path, context, header, section, size, noted):
     text = mdoc_text(
-        told(IMAGES, PixelSpacing=section), header=(f"PixelSpacing = {header}", "ImageSize = 40 32")
+        with_keys(IMAGES, PixelSpacing=section), header=(f"PixelSpacing = {header}", "ImageSize = 40 32")
     )
     made = imported(context, tmp_path, text)
     if size is None:
@@ -333,18 +337,18 @@ def test_the_voltage(tmp_path, context, voltage, kilovolt, noted):
 
 def test_doses_that_contradict_each_other(tmp_path, context):
     """A prior dose below what was exposed is impossible; one far above it is noted."""
-    less = told(IMAGES, PriorRecordDose=lambda i: str(0.3 * i.place))
+    less = with_keys(IMAGES, PriorRecordDose=lambda i: str(0.3 * i.place))
     series = imported(context, tmp_path / "less", less)
     assert max(t.dose_end_per_angstrom2 for t in series.tilts) == pytest.approx(27)
     assert any("the sum is used" in warning for warning in context.warnings)
-    more = told(IMAGES, PriorRecordDose=lambda i: str(6 * i.place))
+    more = with_keys(IMAGES, PriorRecordDose=lambda i: str(6 * i.place))
     series = imported(context, tmp_path / "more", more)
     assert max(t.dose_start_per_angstrom2 for t in series.tilts) == pytest.approx(48)
     assert any("counts focus and other images too" in warning for warning in context.warnings)
 
 
 def test_an_image_removed_from_the_mdoc_was_exposed(tmp_path, context):
-    images = told([i for i in IMAGES if i.place != 4], PriorRecordDose=None)
+    images = with_keys([i for i in IMAGES if i.place != 4], PriorRecordDose=None)
     series = imported(context, tmp_path, images)
     starts = {t.acquisition_index: t.dose_start_per_angstrom2 for t in series.tilts}
     assert (starts[3], starts[5]) == (9.0, 15.0)
@@ -352,7 +356,7 @@ def test_an_image_removed_from_the_mdoc_was_exposed(tmp_path, context):
 
 
 def test_one_prior_dose_missing(tmp_path, context):
-    images = told(IMAGES, PriorRecordDose=lambda i: None if i.place == 5 else str(4 * i.place))
+    images = with_keys(IMAGES, PriorRecordDose=lambda i: None if i.place == 5 else str(4 * i.place))
     series = imported(context, tmp_path, images)
     starts = {t.acquisition_index: t.dose_start_per_angstrom2 for t in series.tilts}
     assert starts[4] == 16.0
@@ -361,20 +365,22 @@ def test_one_prior_dose_missing(tmp_path, context):
 
 
 def test_frames_that_the_mdoc_counts_otherwise(tmp_path, context):
-    series = imported(context, tmp_path, told(IMAGES, NumSubFrames=lambda i: "8" if i.place == 2 else "3"))
+    series = imported(
+        context, tmp_path, with_keys(IMAGES, NumSubFrames=lambda i: "8" if i.place == 2 else "3")
+    )
     assert series.tilts[0].movie.n_frames == 3
     assert any("TS_01_002_-10.0.tif: 3 frames, expected 8" in warning for warning in context.warnings)
 
 
 def test_continuous_tilting_is_not_supported_and_says_so(tmp_path, context):
-    made = imported(context, tmp_path, told(IMAGES[:3], FrameTSStartEndFrames="0 9"))
+    made = imported(context, tmp_path, with_keys(IMAGES[:3], FrameTSStartEndFrames="0 9"))
     assert "one movie taken while the stage turned (FrameTSStartEndFrames), which is not supported" in str(
         made
     )
 
 
 def test_the_evidence_can_be_read_by_people(tmp_path, context):
-    imported(context, tmp_path, told(SORTED, DateTime="14-Mar-26  09:00:00", PriorRecordDose=None))
+    imported(context, tmp_path, with_keys(SORTED, DateTime="14-Mar-26  09:00:00", PriorRecordDose=None))
     lines = explain(evidence_from_json(context.records["import"]["evidence"]))
     assert "  - DateTime: images 0, 1, 2, 3, 4 ...  [not counted: the same for all images]" in lines
     assert "tilt axis, degrees: 85.3 (by mdoc title)" in lines
@@ -397,7 +403,7 @@ def test_the_evidence_can_be_read_by_people(tmp_path, context):
 )
 def test_values_that_lost_a_part(tmp_path, context, changes, note):
     """Signs, units, dates: where another source has the part, the series is as it was taken."""
-    series = imported(context, tmp_path, told(SORTED, **changes))
+    series = imported(context, tmp_path, with_keys(SORTED, **changes))
     assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
     starts = {round(t.nominal_tilt_deg): t.dose_start_per_angstrom2 for t in series.tilts}
     assert starts == pytest.approx({round(tilt): 3.0 * i for tilt, i in TRUTH.items()})
@@ -421,7 +427,7 @@ def clock(minutes, hours):
     ],
 )
 def test_values_that_may_be_wrong_are_noted(tmp_path, context, change, note):
-    images = told(IMAGES, PriorRecordDose=None)
+    images = with_keys(IMAGES, PriorRecordDose=None)
     assert isinstance(imported(context, tmp_path / "right", images), TiltSeries)
     assert not any(note in warning for warning in context.warnings)
     assert isinstance(imported(context, tmp_path / "odd", change(mdoc_text(images))), TiltSeries)
@@ -470,7 +476,7 @@ def test_a_pixel_size_that_cannot_be_is_refused(tmp_path, context, value):
 
 
 def test_an_mdoc_put_together_from_two_series_is_refused(tmp_path, context):
-    other = told(
+    other = with_keys(
         IMAGES,
         SubFramePath=lambda i: "X:\\" + i.name.replace("TS_01", "TS_02"),
         DateTime=lambda i: f"14-Mar-26  11:{2 * i.place:02d}:30",
@@ -531,7 +537,7 @@ def test_nothing_found_says_where_was_looked_and_what_is_there(tmp_path, context
 
 
 def test_the_nearest_movie_is_named(tmp_path, context):
-    images = told(
+    images = with_keys(
         IMAGES,
         SubFramePath=lambda i: f"X:\\{i.name.replace('TS_01', 'TS_1')}" if i.place == 2 else f"X:\\{i.name}",
     )
@@ -668,7 +674,7 @@ def test_a_stack_without_two_images_of_its_mdoc(tmp_path, context):
     """Tilts removed from stack and angle file: the mdoc is matched by angle, and their dose counts."""
     kept = [a for a in ANGLES if a not in (-20.0, 40.0)]
     path = write_stack(tmp_path, angles=kept)
-    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(told(SORTED, PriorRecordDose=None)))
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(with_keys(SORTED, PriorRecordDose=None)))
     series = stack_imported(context, path)
     assert places(series) == {round(tilt): i for tilt, i in TRUTH.items() if tilt in kept}
     starts = {round(t.nominal_tilt_deg): t.dose_start_per_angstrom2 for t in series.tilts}
@@ -684,7 +690,7 @@ def test_the_pixel_size_of_a_stack(tmp_path, context, header, mdoc, size, noted)
     path = write_stack(tmp_path, header_angstrom=header)
     if mdoc is not None:
         text = mdoc_text(
-            told(SORTED, PixelSpacing=mdoc), header=(f"PixelSpacing = {mdoc}", "ImageSize = 40 32")
+            with_keys(SORTED, PixelSpacing=mdoc), header=(f"PixelSpacing = {mdoc}", "ImageSize = 40 32")
         )
         (tmp_path / "TS_01.mrc.mdoc").write_text(text)
     made = stack_imported(context, path, dose_per_tilt_per_angstrom2=3)
@@ -697,7 +703,7 @@ def test_the_pixel_size_of_a_stack(tmp_path, context, header, mdoc, size, noted)
 
 def test_the_mdoc_of_a_stack_that_was_binned(tmp_path, context):
     path = write_stack(tmp_path, header_angstrom=1.0)
-    text = mdoc_text(told(SORTED, PixelSpacing="2"), header=("PixelSpacing = 2", "ImageSize = 160 128"))
+    text = mdoc_text(with_keys(SORTED, PixelSpacing="2"), header=("PixelSpacing = 2", "ImageSize = 160 128"))
     (tmp_path / "TS_01.mrc.mdoc").write_text(text)
     assert stack_imported(context, path).pixel_size_angstrom == pytest.approx(8.0)
 
@@ -724,7 +730,7 @@ def test_names_with_accents_are_the_same_however_they_are_written(tmp_path, cont
     names = [f"Hülle_{i.place:03d}_{i.tilt:.1f}.tif" for i in IMAGES]
     folder = tmp_path / unicodedata.normalize(form, "Größe")
     write_movies(folder, [unicodedata.normalize(form, name) for name in names])
-    images = told(IMAGES, SubFramePath=lambda i: "X:\\" + unicodedata.normalize(other, names[i.place]))
+    images = with_keys(IMAGES, SubFramePath=lambda i: "X:\\" + unicodedata.normalize(other, names[i.place]))
     (folder / unicodedata.normalize(form, "Hülle.mdoc")).write_text(mdoc_text(images), encoding="utf-8")
     (series,) = import_movies(ImportMoviesParams(directory=folder), context)
     assert series.name == "Hülle"
@@ -740,7 +746,7 @@ def write_movies(folder, names):
 def test_series_in_folders_of_their_own_may_have_the_same_names(tmp_path, context):
     for name in ("TS_01", "TS_02"):
         write_movies(tmp_path / "frames" / name, [f"{i.place:03d}_{i.tilt:.1f}.tif" for i in IMAGES])
-        images = told(
+        images = with_keys(
             IMAGES, SubFramePath=lambda i, name=name: rf"X:\grid\{name}\{i.place:03d}_{i.tilt:.1f}.tif"
         )
         (tmp_path / f"{name}.mdoc").write_text(mdoc_text(images))
@@ -755,7 +761,7 @@ def test_an_mdoc_whose_own_movies_are_not_there_does_not_take_those_of_another(t
     """Two sessions named their movies alike; one was copied."""
     write_movies(tmp_path, [i.name for i in IMAGES])
     for name, session in (("TS_01", "monday"), ("TS_01_2", "friday")):
-        images = told(IMAGES, SubFramePath=lambda i, session=session: rf"X:\{session}\{i.name}")
+        images = with_keys(IMAGES, SubFramePath=lambda i, session=session: rf"X:\{session}\{i.name}")
         (tmp_path / f"{name}.mdoc").write_text(mdoc_text(images))
     first, second = import_movies(ImportMoviesParams(directory=tmp_path), context)
     assert first.name == "TS_01"
@@ -766,7 +772,7 @@ def test_an_mdoc_whose_own_movies_are_not_there_does_not_take_those_of_another(t
 def test_movies_of_one_name_in_folders_of_the_tilts(tmp_path, context):
     for i in IMAGES:
         write_movies(tmp_path / "raw" / f"tilt_{i.place}", ["movie.tif"])
-    images = told(IMAGES, SubFramePath=lambda i: rf"X:\raw\tilt_{i.place}\movie.tif")
+    images = with_keys(IMAGES, SubFramePath=lambda i: rf"X:\raw\tilt_{i.place}\movie.tif")
     (tmp_path / "TS_01.mdoc").write_text(mdoc_text(images))
     (series,) = import_movies(ImportMoviesParams(directory=tmp_path), context)
     assert {t.acquisition_index: t.movie.path.parent.name for t in series.tilts} == {
@@ -775,6 +781,6 @@ def test_movies_of_one_name_in_folders_of_the_tilts(tmp_path, context):
 
 
 def test_sections_with_different_rotation_angles_are_noted(tmp_path, context):
-    images = told(IMAGES[:5], RotationAngle="175.3") + told(IMAGES[5:], RotationAngle="85.3")
+    images = with_keys(IMAGES[:5], RotationAngle="175.3") + with_keys(IMAGES[5:], RotationAngle="85.3")
     imported(context, tmp_path, images)
     assert any("175.3 deg for 5 images and 85.3 for 4 others" in text for text in context.warnings)

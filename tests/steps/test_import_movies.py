@@ -27,7 +27,7 @@ def write_movie(path, shape=(32, 24), n_frames=2):
 
 
 def section(i, tilt, movie, **keys):
-    told = {
+    usual = {
         "TiltAngle": f"{tilt:.3f}",
         "ExposureDose": "2.5",
         "PixelSpacing": "2.7",
@@ -35,7 +35,7 @@ def section(i, tilt, movie, **keys):
         "SubFramePath": rf"X:\session\frames\{movie}",
         "DateTime": (START + timedelta(minutes=i)).strftime("%d-%b-%y  %H:%M:%S"),
     }
-    return [f"{key} = {value}" for key, value in (told | keys).items() if value is not None]
+    return [f"{key} = {value}" for key, value in (usual | keys).items() if value is not None]
 
 
 def write_session(folder, name="TS_01", tilts=TILTS, suffix=".tif", mdoc_keys=None, **movie):
@@ -101,10 +101,10 @@ def test_the_users_word_counts_and_both_are_kept(tmp_path, context):
     assert (series.tilt_offset_deg.applied, series.handedness.applied) == (10.0, -1)
     assert [tilt.dose_end_per_angstrom2 for tilt in series.tilts] == [13, 10, 4, 7, 16]
     assert (series.gain.quarter_turns, series.gain.flip, series.gain.orientation_by) == (2, "none", "user")
-    told = context.records["import"]
-    assert told["told_pixel_size_angstrom"] == 2.7
-    assert told["told_dose_per_angstrom2"] == [2.5] * 5
-    assert told["told_voltage_kv"] == 200
+    record = context.records["import"]
+    assert record["told_pixel_size_angstrom"] == 2.7
+    assert record["told_dose_per_angstrom2"] == [2.5] * 5
+    assert record["told_voltage_kv"] == 200
 
 
 def test_the_stack_of_the_mdoc_was_binned(tmp_path, context):
@@ -170,8 +170,8 @@ def test_a_number_that_no_movie_has_was_exposed_all_the_same(tmp_path, context):
     for i, tilt in enumerate(TILTS):
         if i != 2:
             write_movie(tmp_path / f"TS_01_{i + 1:03d}_{tilt:.1f}.tif")
-    told = {"pattern": "{TS}_{TO}_{TA}.tif", "pixel_size_angstrom": 1.35, "dose_per_tilt_per_angstrom2": 3}
-    series = only(context, tmp_path, **told)
+    given = {"pattern": "{TS}_{TO}_{TA}.tif", "pixel_size_angstrom": 1.35, "dose_per_tilt_per_angstrom2": 3}
+    series = only(context, tmp_path, **given)
     doses = {tilt.acquisition_index: tilt.dose_start_per_angstrom2 for tilt in series.tilts}
     assert doses == {0: 0.0, 1: 3.0, 3: 9.0, 4: 12.0}
     assert any("no movie has the number 3;" in warning for warning in context.warnings)
@@ -253,18 +253,18 @@ def test_a_single_exposure(tmp_path, context):
     assert "too few tilts" in spoilt(folder, context)
 
 
-def test_a_movie_told_twice(tmp_path, context):
+def test_a_movie_given_twice(tmp_path, context):
     keys = {4: {"SubFramePath": "D:\\TS_01_000_0.0.tif"}}
     folder = write_session(tmp_path / "raw", mdoc_keys=keys)
     assert "TS_01_000_0.0.tif is named for 2 tilts" in spoilt(folder, context)
 
 
-def test_no_movie_told(tmp_path, context):
+def test_no_movie_given(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={1: {"SubFramePath": None}})
     assert "the metadata name no movie for the tilt at 3.0 deg" in spoilt(folder, context)
 
 
-def test_no_angle_told(tmp_path, context):
+def test_no_angle_given(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={1: {"TiltAngle": None}})
     series = only(context, folder)
     assert [tilt.nominal_tilt_deg for tilt in series.tilts] == [-6, -3, 0, 3, 6]
@@ -273,18 +273,18 @@ def test_no_angle_told(tmp_path, context):
     assert "gives no TiltAngle" in spoilt(write_session(tmp_path / "b", mdoc_keys=keys), context)
 
 
-def test_no_pixel_size_told(tmp_path, context):
+def test_no_pixel_size_given(tmp_path, context):
     folder = write_session(tmp_path / "raw", shape=(48, 36))
     assert "no whole binning" in spoilt(folder, context)
 
 
-def test_an_angle_exposed_twice_is_kept_and_told(tmp_path, context):
+def test_an_angle_exposed_twice_is_kept_and_reported(tmp_path, context):
     series = only(context, write_session(tmp_path / "raw", tilts=(0.0, 3.0, -3.0, 3.0)))
     assert [tilt.acquisition_index for tilt in series.tilts] == [2, 0, 1, 3]
     assert any("3.0 deg was acquired more than once" in warning for warning in context.warnings)
 
 
-def test_no_times_told(tmp_path, context):
+def test_no_times_given(tmp_path, context):
     keys = {i: {"DateTime": None} for i in range(5)}
     series = only(context, write_session(tmp_path / "raw", mdoc_keys=keys))
     assert [tilt.acquisition_index for tilt in series.tilts] == [3, 2, 0, 1, 4]  # numbers in names

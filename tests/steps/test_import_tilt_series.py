@@ -112,14 +112,14 @@ def test_counts_must_match(tmp_path, context):
     assert "TS_01.exposure.txt has 4 lines, but TS_01.mrc has 5 sections" in spoilt(context, stack=path)
 
 
-def test_no_dose_told(tmp_path, context):
+def test_no_dose_given(tmp_path, context):
     path = write_stack(tmp_path)
     assert "no source gives the dose of TS_01.mrc; give dose_per_tilt" in spoilt(context, stack=path)
     (tmp_path / "TS_01.exposure.txt").write_text("0 0\n" * 5)
     assert "contains no dose for section 0" in spoilt(context, stack=path)
 
 
-def test_no_angles_told(tmp_path, context):
+def test_no_angles_given(tmp_path, context):
     path = write_stack(tmp_path)
     (tmp_path / "TS_01.rawtlt").unlink()
     assert "no tilt angles are given" in spoilt(context, stack=path)
@@ -141,7 +141,7 @@ def test_a_single_section(tmp_path, context):
     assert "too few sections" in spoilt(context, stack=write_stack(tmp_path, angles=(0,)))
 
 
-def test_no_pixel_size_told(tmp_path, context):
+def test_no_pixel_size_given(tmp_path, context):
     path = write_stack(tmp_path, pixel_size_angstrom=0.0)
     assert "gives no pixel size" in spoilt(context, stack=path, dose_per_tilt_per_angstrom2=3)
 

@@ -58,10 +58,10 @@ def test_sections_along_y_are_read_as_imod_writes_them(tmp_path, volume):
     assert_array_equal(made.volume[4], volume[4])
     assert_array_equal(made.volume[-3:, ::-1, 5], volume[-3:, ::-1, 5])
     assert any("middle axis" in line for line in context.warnings)
-    told = MemoryContext()
-    (same,) = imported(tmp_path, told, axes="xzy", mirrored_z=False)
+    asked = MemoryContext()
+    (same,) = imported(tmp_path, asked, axes="xzy", mirrored_z=False)
     assert_array_equal(same.volume[...], volume[::-1])
-    assert not told.warnings
+    assert not asked.warnings
 
 
 def test_a_mirrored_volume_is_turned_back(tmp_path, volume):

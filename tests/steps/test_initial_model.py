@@ -20,7 +20,7 @@ from cryoloom.steps.initial_model import (
     _finer_bands,
     _looked_for,
     _tell_of_starts,
-    _told_apart,
+    _with_distinct_orientations,
     initial_model,
 )
 from makers.context import MemoryContext
@@ -119,7 +119,7 @@ def looked_for(round_images, group, **more):
 def test_particles_that_a_map_does_not_tell_apart_are_taken_to_finer_detail(round_images):
     made, worker, settings = coarse_map(round_images)
     context = MemoryContext()
-    found = _told_apart(made, worker, InitialModelParams(), settings, context)
+    found = _with_distinct_orientations(made, worker, InitialModelParams(), settings, context)
     # At 26 A a particle has one orientation, or few equal ones.
     assert [record.band_angstrom for record in found.history] == pytest.approx([40.0] + [26.0] * 3)
     assert found.history[-1].n_effective < 3
@@ -127,7 +127,7 @@ def test_particles_that_a_map_does_not_tell_apart_are_taken_to_finer_detail(roun
     assert context.records["axes"][2]["likeness"] > 0.5
     one = AnnealingRecord(-1, 1.0, 40.0, 1.1, 0.0)
     certain = replace(made, history=(one,))
-    assert _told_apart(certain, worker, InitialModelParams(), settings, context) is certain
+    assert _with_distinct_orientations(certain, worker, InitialModelParams(), settings, context) is certain
 
 
 def made_ball():
@@ -206,7 +206,7 @@ def test_a_symmetry_the_map_does_not_have_is_refused(fourfold):
     assert given.others["particles"][0].rows().n == len(fourfold.rotations)
 
 
-def test_what_cannot_be_made_is_told():
+def test_what_cannot_be_made_is_reported():
     rng = np.random.default_rng(3)
     scene = small_scene(lumpy_particle(rng), 6, rng)
     particles = particles_of(scene, rng)
@@ -217,16 +217,16 @@ def test_what_cannot_be_made_is_told():
 
 
 @pytest.mark.parametrize(
-    ("agreement", "n_starts", "told"),
+    ("agreement", "n_starts", "warning"),
     [(0.9, 3, None), (0.1, 3, "agrees in 0.10 of them"), (None, 1, "there was one start")],
 )
-def test_starts_that_place_particles_differently_are_said(agreement, n_starts, told):
+def test_starts_that_place_particles_differently_are_said(agreement, n_starts, warning):
     """Equal likelihoods are no agreement: false maxima explain the particles alike."""
     made = Annealed(None, None, 5.0, None, (941.0,) * n_starts, (), agreement)
     context = MemoryContext()
     _tell_of_starts(made, context)
     assert context.figures.get("agreement_of_starts") == agreement
-    assert bool(context.warnings) == (told is not None)
-    if told:
-        assert told in context.warnings[0]
+    assert bool(context.warnings) == (warning is not None)
+    if warning:
+        assert warning in context.warnings[0]
         assert "may be a false maximum" in context.warnings[0]

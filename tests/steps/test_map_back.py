@@ -91,7 +91,7 @@ def test_classes_and_masks_are_chosen(made):
     assert np.asarray(finer.volume).shape == tuple(2 * n for n in SHAPE)
 
 
-def test_what_cannot_be_placed_is_told(made, context):
+def test_what_cannot_be_placed_is_reported(made, context):
     _, particles, average = made
     rows = particles.rows()
     two = replace(

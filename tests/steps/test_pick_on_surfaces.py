@@ -130,7 +130,7 @@ def test_a_surface_slides_onto_the_density(tmp_path, tomogram, rng):
         pick_on_surfaces(replace(marked, tomograms=()), params, MemoryContext())
 
 
-def test_what_is_no_surface_is_left_out_and_told(tmp_path, tomogram):
+def test_what_is_no_surface_is_left_out_and_reported(tmp_path, tomogram):
     good = as_csv(
         VESICLE.point(even_directions(9)), "x_angstrom,y_angstrom,z_angstrom,model,shape", ",1,sphere"
     )

@@ -186,7 +186,7 @@ def test_poses_in_doubt_get_no_resolution_however_well_the_halves_agree(particle
     assert judged.resolution_angstrom == pytest.approx(RESOLUTION, rel=0.5)
 
 
-def test_a_hard_mask_is_told(particle, tmp_path):
+def test_a_hard_mask_is_reported(particle, tmp_path):
     solid, density = particle
     context = MemoryContext()
     mask = np.random.default_rng(1).random((N, N, N)) < 0.1
@@ -195,8 +195,8 @@ def test_a_hard_mask_is_told(particle, tmp_path):
         PostprocessParams(mask=written(tmp_path, (mask & solid).astype(np.float32)), measure_local=False),
         context,
     )
-    told = " ".join(context.warnings)
-    assert "The mask alone gives a correlation" in told or "halves do not agree" in told
+    warnings = " ".join(context.warnings)
+    assert "The mask alone gives a correlation" in warnings or "halves do not agree" in warnings
 
 
 def test_a_detectors_transfer_is_divided_out(particle, tmp_path):

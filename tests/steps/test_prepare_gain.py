@@ -1,4 +1,4 @@
-"""prepare_gain: the orientation is found from the movies, told where it cannot be, and kept where told."""
+"""prepare_gain: the orientation is found from the movies, reported if it is not, and kept if given."""
 
 from __future__ import annotations
 
@@ -67,18 +67,18 @@ def test_keeps_and_tells_where_the_data_say_nothing(tmp_path, rng, context):
     assert any("do not determine the orientation of the gain" in warning for warning in context.warnings)
 
 
-def test_keeps_what_the_user_told_and_objects(tmp_path, rng, context):
+def test_keeps_what_the_user_gave_and_warns(tmp_path, rng, context):
     series, _ = session(tmp_path, rng)
-    told = replace(series.gain, quarter_turns=2, flip="none", orientation_by="user")
-    found = prepare_gain(replace(series, gain=told), PrepareGainParams(), context).gain
+    given = replace(series.gain, quarter_turns=2, flip="none", orientation_by="user")
+    found = prepare_gain(replace(series, gain=given), PrepareGainParams(), context).gain
     assert (found.quarter_turns, found.flip, found.orientation_by) == (2, "none", "user")
     assert any("2 turns, upside_down gives less variation" in warning for warning in context.warnings)
 
 
 def test_the_same_orientation_by_another_name_is_no_objection(tmp_path, rng, context):
     series, _ = session(tmp_path, rng)
-    told = replace(series.gain, quarter_turns=0, flip="left_right", orientation_by="user")
-    prepare_gain(replace(series, gain=told), PrepareGainParams(), context)
+    given = replace(series.gain, quarter_turns=0, flip="left_right", orientation_by="user")
+    prepare_gain(replace(series, gain=given), PrepareGainParams(), context)
     assert not context.warnings
 
 

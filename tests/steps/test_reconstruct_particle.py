@@ -61,7 +61,7 @@ def test_random_orientations_get_no_resolution():
     assert context.figures["pose_evidence"] < 0.35
 
 
-def test_a_symmetry_the_average_does_not_have_is_told():
+def test_a_symmetry_the_average_does_not_have_is_reported():
     rng = np.random.default_rng(6)
     model = lumpy_particle(rng)
     scene = small_scene(model, 16, rng)

@@ -134,7 +134,7 @@ def test_images_without_particles_get_no_resolution(scene):
     assert average.resolution_angstrom is None or average.resolution_angstrom > 40.0
 
 
-def test_what_cannot_be_refined_is_told(scene, context):
+def test_what_cannot_be_refined_is_reported(scene, context):
     model, made = scene
     particles = picked(model, made, np.random.default_rng(5))
     few = ParticleRows.of(made.series.name, made.positions_xyz_angstrom[:2])

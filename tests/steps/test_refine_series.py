@@ -109,7 +109,7 @@ def test_noise_changes_nothing(scene):
     assert not any(row["decision"] == "used" for row in context.records["groups"])
 
 
-def test_what_cannot_be_refined_is_told(scene, context):
+def test_what_cannot_be_refined_is_reported(scene, context):
     model, made = scene
     density = true_map(model, 40, 6.0)
     average = Average(

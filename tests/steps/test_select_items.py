@@ -35,7 +35,7 @@ def test_the_series_itself_goes_on(context):
     assert select_items(series, SelectItemsParams(), context) is series
 
 
-def test_by_figure_with_the_figures_told_as_reason(context):
+def test_by_figure_with_the_figures_given_as_reason(context):
     context.upstream_figures = {"defocus_median_angstrom": 71000.0, "fit_resolution_median_angstrom": 9.0}
     where = "defocus_um < 6 and fit_resolution_angstrom < 10"
     assert choose(context, where=where).reason == (

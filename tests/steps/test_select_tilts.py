@@ -127,9 +127,9 @@ def test_smear_within_frames_is_found_after_align_frames(tmp_path, context, n_be
         tilt = truth.tilt(index)
         smear = tilt.vibration_yx_angstrom if kind == "vibration" else tilt.frame_travel_yx_angstrom[-1]
         true_deg = np.rad2deg(np.arctan2(*smear))
-        told_deg = float(exclusion.reason.split("along ")[1].split(" deg")[0])
+        reported_deg = float(exclusion.reason.split("along ")[1].split(" deg")[0])
         # A sector is 15 degrees wide.
-        assert abs((told_deg - true_deg + 90) % 180 - 90) < 10
+        assert abs((reported_deg - true_deg + 90) % 180 - 90) < 10
         # A vibration spends its time at its turns: its variance is that of a steady smear 1.22 times as wide.
         assert 0.7 * 60 < exclusion.figure < 1.22 * 60 * 1.3
 

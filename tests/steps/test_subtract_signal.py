@@ -113,7 +113,7 @@ def test_classes_are_chosen(scenes):
     assert context.figures["n_particles"] == 4
 
 
-def test_what_cannot_be_subtracted_is_told(scenes, tmp_path, context):
+def test_what_cannot_be_subtracted_is_reported(scenes, tmp_path, context):
     (whole, _, _), (full, _, _) = scenes
     average = Average("all", true_map(whole, N, VOXEL), VOXEL, diameter_angstrom=DIAMETER_ANGSTROM)
     particles = particles_of(full)

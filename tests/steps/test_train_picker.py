@@ -91,7 +91,7 @@ def test_a_trained_network_is_used_again():
         assert np.allclose(one.rows().positions_xyz_angstrom, other.rows().positions_xyz_angstrom)
 
 
-def test_what_cannot_be_trained_is_told(context):
+def test_what_cannot_be_trained_is_reported(context):
     one, places = tomogram("TS_1", 3, n=4)
     few = (picks_in(one, places),)
     with pytest.raises(DataUnfitError, match="4 picks are too few"):

@@ -145,7 +145,7 @@ def test_a_killed_writer_leaves_all_of_its_batch_or_nothing(decisions, tmp_path)
     assert targets(decisions) == ["2"]
 
 
-def test_what_is_no_project_is_told_and_not_made(tmp_path):
+def test_what_is_no_project_is_reported_and_not_made(tmp_path):
     with pytest.raises(UserInputError, match="is not a cryoloom project"):
         Decisions(tmp_path).decide(leave_out(1), ANNA)
     assert not list(tmp_path.iterdir())

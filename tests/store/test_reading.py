@@ -148,7 +148,7 @@ def test_an_older_project_is_brought_up_to_date(tmp_path):
         assert reader.items(1)[0].made_from is None
 
 
-def test_a_folder_without_a_project_and_a_broken_file_are_told(tmp_path):
+def test_a_folder_without_a_project_and_a_broken_file_are_reported(tmp_path):
     with pytest.raises(UserInputError, match="not a cryoloom project"):
         ProjectReader(tmp_path)
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 100)
@@ -161,8 +161,8 @@ def test_neither_reading_nor_deciding_imports_what_takes_long():
         "import sys, cryoloom.store.reading, cryoloom.store.curation\n"
         "print([m for m in ('torch', 'numba', 'scipy', 'dask', 'sqlalchemy', 'numpy') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"
 
 
 def test_what_is_decided_is_read(project):

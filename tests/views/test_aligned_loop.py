@@ -50,7 +50,7 @@ def test_points_of_the_axis_stay_and_others_glide(rng):
             cut = np.nan_to_num(image[rows, columns])
             y, x = np.mgrid[rows, columns]
             at = np.array([(cut * y).sum(), (cut * x).sum()]) / cut.sum()
-            # Half a small pixel: centres of n // 2 and (n - 1) / 2 are not told apart.
+            # Half a small pixel: centres of n // 2 and (n - 1) / 2 are not distinguished.
             np.testing.assert_allclose(at, [expected_y, expected_x], atol=0.8)
 
 

@@ -63,10 +63,11 @@ def test_vectors_of_one_tilt_are_seen_at_a_time():
         assert np.flatnonzero(step["args"][0]["visible"]).tolist() == [2 * k, 2 * k + 1]
 
 
-@pytest.mark.parametrize("told", [90.0, None])
-def test_the_axes_that_were_told_and_found_are_drawn(told):
+@pytest.mark.parametrize("nominal_deg", [90.0, None])
+def test_the_axes_that_were_given_and_found_are_drawn(nominal_deg):
     record = {
-        "told_deg": told, "told_is_refuted": True, "by_squeezed_pairs_deg": 96.0, "by_common_line_deg": 95.5,
+        "told_deg": nominal_deg, "told_is_refuted": True,
+        "by_squeezed_pairs_deg": 96.0, "by_common_line_deg": 95.5,
         "by_tracks_deg": 95.3, "circle_deg": [-90.0, -45.0, 0.0, 45.0], "circle_score": [0.5, 0.2, 0.1, 0.2],
     }  # fmt: skip
     plot = next(p for p in alignment_section(item({"tilt_axis": record})) if p.title == "Tilt axis")
@@ -74,7 +75,7 @@ def test_the_axes_that_were_told_and_found_are_drawn(told):
     assert lines["tracks 95.30°"] == pytest.approx(95.3)
     curve = dict(zip(plot.data[0]["x"], plot.data[0]["y"], strict=True))
     assert curve == {45.0: 0.2, 90.0: 0.5, 135.0: 0.2, 180.0: 0.1}  # half a turn about what was found
-    assert any(name.startswith("given") for name in lines) == (told is not None)
+    assert any(name.startswith("given") for name in lines) == (nominal_deg is not None)
 
 
 def test_a_series_without_records_shows_its_poses():

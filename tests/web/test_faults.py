@@ -291,7 +291,7 @@ def test_no_decision_is_lost_with_its_coordinator_or_workers(tmp_path: Path, exe
 
 
 def test_no_more_than_so_many_pages_listen(site: Site) -> None:
-    """The next one is told so, in place, and reads as before."""
+    """The next one shows this in place and reads as before."""
     with serving(site) as served, contextlib.ExitStack() as opened:
         headers = {"authorization": f"token {served.access.owner_token}"}
         limits = httpx.Limits(max_connections=None)

@@ -242,11 +242,11 @@ def test_a_project_that_is_still_being_read_says_so(
 
     monkeypatch.setattr(ReviewIndex, "complete", late)
     page = window(served).go(f"{P}/{where}")
-    told = {
+    texts = {
         "ctf": "0 series, 0 with doubtful fits; 5 are still being read",
         "review": "0 of 5 series are read; none of their tilts is doubted yet.",
     }
-    page.wait_for_function("text => document.body.innerText.includes(text)", arg=told[where])
+    page.wait_for_function("text => document.body.innerText.includes(text)", arg=texts[where])
     is_read.append(True)
     page.wait_for_selector({"ctf": "#grid button", "review": "#strip img"}[where])
     page.wait_for_function("() => !document.body.innerText.includes('are still being read')")

@@ -37,7 +37,7 @@ def test_projects_are_found_three_folders_deep_and_none_within_another(tmp_path:
     assert find_projects(tmp_path / "none") == []
 
 
-def test_a_port_that_is_taken_is_told_or_the_next_one_used() -> None:
+def test_a_port_that_is_taken_is_reported_or_the_next_one_used() -> None:
     first, port = listen(ServeOptions(port=0))
     try:
         assert port is not None

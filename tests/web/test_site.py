@@ -39,7 +39,7 @@ def test_projects_have_short_names_of_their_own(tmp_path: Path, shelf: ImageShel
         view.close()
 
 
-def test_a_folder_that_is_no_project_is_told(tmp_path: Path, shelf: ImageShelf) -> None:
+def test_a_folder_that_is_no_project_is_reported(tmp_path: Path, shelf: ImageShelf) -> None:
     with pytest.raises(UserInputError, match=f"it holds no {FILE_NAME}"):
         open_projects([tmp_path], shelf)
 

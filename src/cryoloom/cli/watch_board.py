@@ -98,7 +98,7 @@ class WatchBoard:
             self._say("cyan", one.name, one.note if before is not None else "began")
         elif one.state == "closed":
             row.state = "working" if row.state == "open" else row.state
-            if one.n_whole >= max(one.n_told, self._n_expected or 0):  # otherwise a warning reports it
+            if one.n_whole >= max(one.n_in_metadata, self._n_expected or 0):  # otherwise a warning reports it
                 self._say("cyan", one.name, one.note)
         else:
             row.state, row.finished_at = one.state, time.monotonic()
@@ -188,8 +188,8 @@ class WatchBoard:
 
     def _cells(self, name: str, row: _Row) -> tuple[Text, ...]:
         status = row.status
-        n_told = max(status.n_told, self._n_expected or 0) if status else 0
-        tilts = f"{status.n_whole}/{n_told}" if status else ""
+        n_expected = max(status.n_in_metadata, self._n_expected or 0) if status else 0
+        tilts = f"{status.n_whole}/{n_expected}" if status else ""
         aligned = str(row.n_ahead) if row.state == "open" else ""
         now = row.now or (row.steps if row.state != "done" else "")
         shown = (name, tilts, aligned, row.state, now, row.figures if row.state == "done" else row.note)
@@ -219,6 +219,6 @@ class JsonWatchListener(JsonListener):
                     item=one.name,
                     state=one.state,
                     tilts_whole=one.n_whole,
-                    tilts_told=one.n_told,
+                    tilts_told=one.n_in_metadata,
                     note=one.note,
                 )

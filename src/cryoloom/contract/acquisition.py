@@ -59,10 +59,10 @@ class AcquisitionParams(StepParams):
         """The microscope at a voltage."""
         return Microscope(voltage_kv, self.spherical_aberration_mm, self.amplitude_contrast)
 
-    def told_axis(self, reading: AxisReading | None) -> Sourced:
+    def nominal_axis(self, reading: AxisReading | None) -> Sourced:
         """The axis by the metadata, overridden by the user's value."""
-        told = Sourced() if reading is None else Sourced.from_told(reading.axis_deg, f"mdoc {reading.by}")
-        return told.overruled_by_user(self.tilt_axis_deg)
+        nominal = Sourced() if reading is None else Sourced.from_told(reading.axis_deg, f"mdoc {reading.by}")
+        return nominal.overruled_by_user(self.tilt_axis_deg)
 
 
 def each_read(

@@ -109,17 +109,17 @@ class Project:
         listener: Listener | None = None,
         of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         programs: bool = False,
-        **told: Any,
+        **given: Any,
     ) -> Summary:
         """Turn a folder of movies, or a stack, into tomograms.
 
         workflow : a shipped workflow or a file; by default chosen for ``raw``. parameters :
         ``{node: {parameter: value}}``. of_series : as of `run_workflow`. programs : take outside programs
-        where the workflow names them and this machine has them. told : parameters of the source
+        where the workflow names them and this machine has them. given : parameters of the source
         (gain, pixel_size_angstrom, dose_per_tilt_per_angstrom2, ...); None means not given.
         executor : by default threads of this process.
         """
-        plan = self.workflow_for(raw, workflow, programs=programs, executor=executor, device=device, **told)
+        plan = self.workflow_for(raw, workflow, programs=programs, executor=executor, device=device, **given)
         return self.run_workflow(
             plan,
             parameters=parameters,
@@ -232,7 +232,7 @@ class Project:
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         programs: bool = False,
-        **told: Any,
+        **given: Any,
     ) -> tuple[PlannedNode, ...]:
         """What `process` (with ``raw``), `run_workflow` or else `resume` would do now, without doing it.
 
@@ -241,7 +241,7 @@ class Project:
         if raw is not None:
             if isinstance(workflow, Workflow):
                 raise UserInputError("give the name or file of a workflow for raw data, or a workflow alone")
-            plan = self.workflow_for(raw, workflow, programs=programs, **told)
+            plan = self.workflow_for(raw, workflow, programs=programs, **given)
         elif workflow is None:
             plan = self.current_workflow()
         else:
@@ -259,10 +259,10 @@ class Project:
         programs: bool = False,
         executor: Executor | Workplace | None = None,
         device: str = "auto",
-        **told: Any,
+        **given: Any,
     ) -> Workflow:
         """The workflow that `process` runs on raw data; its notes say which programs do which step."""
-        plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
+        plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, given)
         return with_programs(plan, _why_not(executor, device)) if programs else plan
 
     def current_workflow(self) -> Workflow:
@@ -483,8 +483,8 @@ class Project:
         pairs = [(with_defocus_at_origin(one, assume_centred=True), tomogram) for one, tomogram in pairs]
         fit, refused = fit_for(format, pairs)
         missing = {**refused, **chosen.missing}
-        told = {name: f"{name} is not in this export: {missing[name]}" for name in refused}
-        notes = tuple({**chosen.notes, **told}.values())
+        refusals = {name: f"{name} is not in this export: {missing[name]}" for name in refused}
+        notes = tuple({**chosen.notes, **refusals}.values())
         if not fit:
             raise UserInputError(
                 f"{self.folder} holds no series that can be exported to {format}. {'; '.join(notes)}"
@@ -493,11 +493,11 @@ class Project:
         try:
             files = FORMATS[format].write(fit, target, link=link)
             if format == "relion5" and particles:
-                made, told_more = write_relion5_particles(particles, averages, target, set(names), link=link)
-                files, notes = files + made, notes + told_more
+                made, more_notes = write_relion5_particles(particles, averages, target, set(names), link=link)
+                files, notes = files + made, notes + more_notes
             elif format in PARTICLE_FORMATS and any(one.n_particles for one in particles):
-                made, told_more, _ = write_particle_files(format, particles, target)
-                files, notes = files + made, notes + told_more
+                made, more_notes, _ = write_particle_files(format, particles, target)
+                files, notes = files + made, notes + more_notes
             files = add_notes(target, notes, files)
         except OSError as error:
             raise TransientError(f"the export to {directory} failed: {error}") from error

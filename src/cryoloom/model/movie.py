@@ -28,7 +28,7 @@ class GainReference:
     """A gain reference as the camera wrote it, and the orientation that fits the movies.
 
     First rotated by ``quarter_turns`` counter-clockwise as displayed with row 0 at the bottom, then flipped.
-    ``orientation_by`` is "" until told or found; ``evidence`` holds the figure of each orientation tried.
+    ``orientation_by`` is "" until given or found; ``evidence`` holds the figure of each orientation tried.
     """
 
     path: Path

@@ -23,10 +23,10 @@ __all__ = ["LEAST_TILTS", "with_poses"]
 Array = NDArray[np.float64]
 
 LEAST_TILTS = 5
-"""Chosen: poses of fewer tilts cannot be told from chance."""
+"""Chosen: poses of fewer tilts cannot be distinguished from chance."""
 WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
 """A tilt is rejected if its mean residual exceeds this ratio to the typical one, and this length."""
-FAR_FROM_TOLD_ANGSTROM = 100.0
+FAR_FROM_IMAGES_ANGSTROM = 100.0
 """Largest difference between the offsets from few points and from the images, which err by tens of
 angstrom."""
 
@@ -54,8 +54,8 @@ def with_poses(
     if chance.any() and (evident & ~chance).any():
         # The images give a rough offset as well: few points that agree with it are right.
         solved_shift = best.solution.geometry.shift_xy_angstrom
-        told = _filled(best.solution.geometry, coarse, evident & ~chance, usable).shift_xy_angstrom
-        evident &= ~(chance & (np.linalg.norm(solved_shift - told, axis=1) > FAR_FROM_TOLD_ANGSTROM))
+        by_images = _filled(best.solution.geometry, coarse, evident & ~chance, usable).shift_xy_angstrom
+        evident &= ~(chance & (np.linalg.norm(solved_shift - by_images, axis=1) > FAR_FROM_IMAGES_ANGSTROM))
     if evident.any():
         # A tilt whose few points fit much worse than those of the others was placed by false points.
         typical = float(np.median(residual[evident]))

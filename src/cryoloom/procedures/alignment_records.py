@@ -169,7 +169,7 @@ ALIGNMENT_RECORDS = (
     ),
 )
 
-MOST_RESIDUALS_TOLD = 4000
+MOST_RESIDUALS = 4000
 """Chosen: points of a plot; tracks are thinned evenly."""
 _LEAST_WEIGHT = 0.02
 """Chosen: robust weight below which a measurement no longer counts."""
@@ -275,20 +275,20 @@ def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) 
 def record_residuals(series: TiltSeries, best: Alignment, context: StepContext) -> None:
     """Position and residual of each track in each image; if there are many, an even selection of tracks."""
     tracks = best.tracks
-    every = max(1, int(np.ceil(len(tracks.view) / MOST_RESIDUALS_TOLD)))
-    told = (tracks.point % every == 0) & np.isfinite(best.solution.residual_xy_angstrom).all(axis=1)
+    every = max(1, int(np.ceil(len(tracks.view) / MOST_RESIDUALS)))
+    shown = (tracks.point % every == 0) & np.isfinite(best.solution.residual_xy_angstrom).all(axis=1)
     index = np.array([t.acquisition_index for t in series.tilts])
     context.record(
         "residuals",
         {
             "kind": best.method,
-            "acquisition_index": [int(i) for i in index[tracks.view[told]]],
-            "track": [int(p) for p in tracks.point[told]],
-            "x_angstrom": [round(float(x), 1) for x in tracks.position_xy_angstrom[told, 0]],
-            "y_angstrom": [round(float(y), 1) for y in tracks.position_xy_angstrom[told, 1]],
-            "dx_angstrom": [round(float(x), 2) for x in best.solution.residual_xy_angstrom[told, 0]],
-            "dy_angstrom": [round(float(y), 2) for y in best.solution.residual_xy_angstrom[told, 1]],
-            "counts": [bool(w > _LEAST_WEIGHT) for w in best.solution.robust_weight[told]],
+            "acquisition_index": [int(i) for i in index[tracks.view[shown]]],
+            "track": [int(p) for p in tracks.point[shown]],
+            "x_angstrom": [round(float(x), 1) for x in tracks.position_xy_angstrom[shown, 0]],
+            "y_angstrom": [round(float(y), 1) for y in tracks.position_xy_angstrom[shown, 1]],
+            "dx_angstrom": [round(float(x), 2) for x in best.solution.residual_xy_angstrom[shown, 0]],
+            "dy_angstrom": [round(float(y), 2) for y in best.solution.residual_xy_angstrom[shown, 1]],
+            "counts": [bool(w > _LEAST_WEIGHT) for w in best.solution.robust_weight[shown]],
         },
     )
 
@@ -310,7 +310,7 @@ def record_axis(
         "tilt_axis",
         {
             "told_deg": series.tilt_axis_deg.told,
-            "told_is_refuted": first.told_is_refuted,
+            "told_is_refuted": first.nominal_is_refuted,
             "by_squeezed_pairs_deg": first.fine.best_deg,
             "by_common_line_deg": lines.best_deg,
             "by_tracks_deg": series.tilt_axis_deg.measured,
@@ -326,15 +326,15 @@ def _doubt_axis(
     series: TiltSeries, found_deg: float, line_deg: float, method: str, context: StepContext
 ) -> None:
     """Warn if the tracks' axis differs from the one on which metadata and common line agree."""
-    told_deg = series.tilt_axis_deg.told
-    agreed_deg = agreed_axis(told_deg, line_deg)
+    nominal_deg = series.tilt_axis_deg.told
+    agreed_deg = agreed_axis(nominal_deg, line_deg)
     if agreed_deg is None:
         return
     if abs((found_deg - line_deg + 90.0) % 180.0 - 90.0) > OTHER_AXIS_DEG:
         context.warn(
             f"the tilt axis by {method}, {found_deg:.1f} degrees, disagrees with the metadata "
-            f"({told_deg:.1f}) and the common line of the images ({line_deg:.1f}): the poses may be wrong. "
-            f"Look at the tomogram, or set tilt_axis_deg={told_deg:.1f} and axis=fixed"
+            f"({nominal_deg:.1f}) and the common line of the images ({line_deg:.1f}): the poses may be "
+            f"wrong. Look at the tomogram, or set tilt_axis_deg={nominal_deg:.1f} and axis=fixed"
         )
 
 

@@ -79,7 +79,7 @@ def with_foreign_poses(
         evidence_of_tilts(series),
         _evidence_of_views(alignment),
         stack.images.shape[0],
-        told_n_sections=alignment.n_sections,
+        n_program_sections=alignment.n_sections,
         zero_based_too=alignment.zero_based_too,
         left_out=alignment.left_out,
     )

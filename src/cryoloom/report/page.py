@@ -138,8 +138,8 @@ def _state_of_page(content: ReportContent, row: SeriesSection) -> str | None:
     if pictures is None:
         return None
     text = (content.cryoloom_version, content.project_name, [finding.text for finding in row.findings])
-    told = (item.results, item.warnings, item.failure, item.pending, item.files, item.seconds, row.cells)
-    return hashlib.sha256(repr((PAGE_VERSION, text, told, pictures)).encode()).hexdigest()
+    results = (item.results, item.warnings, item.failure, item.pending, item.files, item.seconds, row.cells)
+    return hashlib.sha256(repr((PAGE_VERSION, text, results, pictures)).encode()).hexdigest()
 
 
 def _environment() -> Environment:

@@ -297,8 +297,8 @@ class _Translator:
         """Pixel size of a step's output, and its voxel size over the pixel size of the images."""
         kinds = given_kinds(piece.step).values()
         if source.made is None:
-            told = own.get("pixel_size_angstrom")
-            return (None if told is None else float(told)), (1.0 if "TiltSeries" in kinds else None)
+            given = own.get("pixel_size_angstrom")
+            return (None if given is None else float(given)), (1.0 if "TiltSeries" in kinds else None)
         fed_by = self._made[source.made]
         pixel, binned = _times(fed_by.pixel_size_angstrom, source.scale), fed_by.voxel_binning
         is_reconstruction = "Tomogram" in kinds and "Tomogram" not in self._kinds(source.made)

@@ -90,7 +90,7 @@ AGREED_ERROR_DEG = 0.4
 #: Chosen: brightness over that expected from the other images; below it the specimen is not visible.
 BLACK = 0.1
 _LEAST_RANGE_DEG = 10.0
-"""Chosen: over a smaller range of tilts no depth can be told."""
+"""Chosen: over a smaller range of tilts no depth can be measured."""
 _ENOUGH_FOR_BRIGHTNESS = 8
 """Chosen: the usual course of brightness is known from more tilts than this."""
 
@@ -238,8 +238,8 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     if tracks is not None:
         tried, matched = [align_by_fiducials(tracks, start, _degrees_of_freedom(params))], None
     else:
-        told_deg = _told_axis(series, params)
-        tried, matched = _tried(images, start, usable, params, context.rng, told_deg)
+        nominal_deg = _nominal_axis(series, params)
+        tried, matched = _tried(images, start, usable, params, context.rng, nominal_deg)
     best = choose_alignment(tried, usable, images.pixel_size_angstrom)
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
@@ -337,19 +337,19 @@ def _first(
     context: StepContext,
 ) -> FirstAlignment:
     """Axis and shifts by correlation; warns if the images contradict the nominal axis."""
-    told = _told_axis(series, params)
+    nominal_deg = _nominal_axis(series, params)
     first = align_first(
         images,
         tilt_deg,
         usable,
-        told,
+        nominal_deg,
         max_shift_fraction=params.max_shift_fraction,
         hold_axis=params.axis == "fixed",
     )
-    if first.told_is_refuted and told is not None:
+    if first.nominal_is_refuted and nominal_deg is not None:
         found = first.circle.best_deg if params.axis == "fixed" else first.coarse.axis_deg
         context.warn(
-            f"the nominal tilt axis, {told:.1f} degrees, does not explain the images; they agree with "
+            f"the nominal tilt axis, {nominal_deg:.1f} degrees, does not explain the images; they agree with "
             f"{found:.1f} degrees, or with the opposite direction (180 degrees), which images cannot "
             "distinguish"
         )
@@ -391,7 +391,7 @@ def _tried(
     usable: NDArray[np.bool_],
     params: AlignSeriesParams,
     rng: np.random.Generator,
-    told_deg: float | None,
+    nominal_deg: float | None,
 ) -> tuple[list[Alignment], Matched | None]:
     """Alignments by every applicable method, and the result of projection matching.
 
@@ -417,7 +417,7 @@ def _tried(
             return tried, None
     agreed_deg = None
     if free.axis == "one":
-        agreed_deg = agreed_axis(told_deg, common_line_of(images, start, usable).best_deg)
+        agreed_deg = agreed_axis(nominal_deg, common_line_of(images, start, usable).best_deg)
     if agreed_deg is not None:
         start = start.with_axis_turned(agreed_deg - start.mean_axis_deg)
     matched = match_images(images, start, usable, rng, hold_axis=free.axis == "fixed")
@@ -464,7 +464,7 @@ def _patches(
     )
 
 
-def _told_axis(series: TiltSeries, params: AlignSeriesParams) -> float | None:
+def _nominal_axis(series: TiltSeries, params: AlignSeriesParams) -> float | None:
     """The nominal tilt axis: from the parameters, or from the metadata."""
     return params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
 

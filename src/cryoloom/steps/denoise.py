@@ -122,8 +122,8 @@ class _Effort:
         """The user's values, and these where a value is unset; boxes fit the network's depth."""
         step_px = 1 << params.depth
         chosen = {name: getattr(params, name) for name in self.__slots__}
-        told = {name: value for name, value in chosen.items() if value is not None}
-        return replace(self, **({"box_px": -(-self.box_px // step_px) * step_px} | told))
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return replace(self, **({"box_px": -(-self.box_px // step_px) * step_px} | given))
 
 
 # cryoCARE trains 16 filters with 75 batches an epoch; the CPU setting takes some minutes on two cores
@@ -235,11 +235,15 @@ def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> 
     for done, _ in enumerate(tiles, start=1):
         context.progress(before + done, before + len(plan.starts))
     return replace(
-        tomogram, volume=sink, even=None, odd=None, method=f"{tomogram.method}, {_TOLD[params.method]}"
+        tomogram,
+        volume=sink,
+        even=None,
+        odd=None,
+        method=f"{tomogram.method}, {_METHOD_TEXTS[params.method]}",
     )
 
 
-_TOLD = {"noise2noise": "denoised (Noise2Noise)", "missing_wedge": "denoised, missing wedge filled"}
+_METHOD_TEXTS = {"noise2noise": "denoised (Noise2Noise)", "missing_wedge": "denoised, missing wedge filled"}
 
 
 def _halves(tomogram: Tomogram) -> tuple[Pixels, Pixels]:

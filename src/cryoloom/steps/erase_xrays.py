@@ -127,17 +127,17 @@ def _without_lost(series: TiltSeries, unreal: Mapping[int, float], context: Step
     if not unreal:
         return series
     changes: dict[int, dict[str, Exclusion]] = {}
-    told = []
+    affected = []
     for tilt in series.tilts:
         share = unreal.get(-1 if tilt.section is None else tilt.section, 0.0)
         if not share:
             continue
-        told.append(f"{tilt.nominal_tilt_deg:.1f} deg ({100 * share:.2g} %)")
+        affected.append(f"{tilt.nominal_tilt_deg:.1f} deg ({100 * share:.2g} %)")
         if share > _LOST_FRACTION and tilt.exclusion is None and tilt.kept_by is None:
             reason = f"{100 * share:.2g} % of its pixels are not finite"
             changes[tilt.acquisition_index] = {"exclusion": Exclusion.by_step(reason, "erase_xrays", share)}
     context.warn(
-        f"{series.name}: pixels that are not finite were replaced at {', '.join(told[:8])}; tilts with "
+        f"{series.name}: pixels that are not finite were replaced at {', '.join(affected[:8])}; tilts with "
         f"more than {100 * _LOST_FRACTION:g} % of them are excluded"
     )
     return series.with_tilts(changes)

@@ -470,8 +470,8 @@ def _first_look(
     facts = _facts_of_images(series, tilts, "first look", params.model_dump(mode="json"), context.device)
     if facts is not None:
         geometry = [[tilt.nominal_tilt_deg, tilt.pose] for tilt in tilts]
-        told = [series.tilt_offset_deg.applied, series.tilt_axis_deg.applied]
-        facts = (*facts, series.microscope, geometry, told)
+        angles = [series.tilt_offset_deg.applied, series.tilt_axis_deg.applied]
+        facts = (*facts, series.microscope, geometry, angles)
     made = prepared(context, facts, look)
     return _FirstLook(bool(made["shows_rings"]), float(made["tile_angstrom"]))
 

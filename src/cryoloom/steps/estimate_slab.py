@@ -174,10 +174,10 @@ def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepC
         context.figure("n_beads", found.n_beads)
     report_specimen(found, context)
     by = "estimate_slab"
-    known = with_slab(series, found.slab(by)) if found.is_told else series
+    known = with_slab(series, found.slab(by)) if found.is_certain else series
     if not params.apply:
         return known
-    if not (found.is_told and found.fit.has_pretilt):
+    if not (found.is_certain and found.fit.has_pretilt):
         context.warn("no clear slab was found, so the poses are unchanged; check the slice")
         return known
     offset = (series.tilt_offset_deg.applied or 0.0) + found.fit.tilt_y_deg
@@ -195,5 +195,5 @@ def _by_hand(series: TiltSeries, given: HandSlab, context: StepContext, *, apply
     if not apply:
         return known
     offset = (series.tilt_offset_deg.applied or 0.0) + given.tilt_y_deg
-    told = series.tilt_offset_deg.with_measured(offset, "user", apply=True)
-    return replace(series_in_slab(known), tilt_offset_deg=told)
+    corrected = series.tilt_offset_deg.with_measured(offset, "user", apply=True)
+    return replace(series_in_slab(known), tilt_offset_deg=corrected)

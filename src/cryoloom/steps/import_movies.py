@@ -166,9 +166,9 @@ def _movie_folder(folder: Path, wanted: list[FoundSeries], params: ImportMoviesP
         return MovieFolder([folder])
     own = [folder, *(entry.folder for entry in wanted)]
     movies = MovieFolder(own)
-    told = [(entry.folder, e.movie_name) for entry in wanted for e in entry.exposures if e.movie_name]
-    lacking = [place for place, name in told if not movies.holds(name)]
-    if params.pattern or 2 * len(lacking) <= len(told):  # a few may be lost; the others give the folder
+    named = [(entry.folder, e.movie_name) for entry in wanted for e in entry.exposures if e.movie_name]
+    lacking = [place for place, name in named if not movies.holds(name)]
+    if params.pattern or 2 * len(lacking) <= len(named):  # a few may be lost; the others give the folder
         return movies
     near = [path for place in sorted(set(lacking)) for path in files_near(place)]
     return MovieFolder([*own, *sorted({place.parent for place in lacking})], [*movies.files, *near])
@@ -306,7 +306,7 @@ def series_of(
         microscope=params.microscope(kilovolt),
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
-        tilt_axis_deg=params.told_axis(axis),
+        tilt_axis_deg=params.nominal_axis(axis),
         axis_is_directed=params.tilt_axis_deg is not None or axis is None or axis.is_directed,
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
@@ -414,13 +414,13 @@ def _image_size(movie: Movie, mdoc: Mdoc | None) -> Evidence:
 def _gain(movie: Movie, params: ImportMoviesParams) -> GainReference | None:
     if params.gain is None:
         return None
-    told = params.gain_quarter_turns is not None or params.gain_flip is not None
+    is_given = params.gain_quarter_turns is not None or params.gain_flip is not None
     is_eer = movie.path.suffix.lower() == ".eer"
     return GainReference(
         path=params.gain.absolute(),
         quarter_turns=params.gain_quarter_turns or 0,
         flip=params.gain_flip or "none",
-        orientation_by="user" if told else "",
+        orientation_by="user" if is_given else "",
         defects_path=params.defects.absolute() if params.defects else None,
         divides=is_eer and params.gain.suffix.lower() != ".gain",
     )

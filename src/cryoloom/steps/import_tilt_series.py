@@ -69,7 +69,7 @@ class ImportTiltSeriesParams(AcquisitionParams):
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _OrderAndDose:
     """Order and dose of each section, in the order of the stack."""
 
     acquisition_index: NDArray[np.int64]
@@ -135,7 +135,7 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
         (mdoc.path.name, exposures_of(mdoc)) if mdoc else None,
         lambda: _brightness(images),
     )
-    told = _told(path, tilt_deg, matched, removed, params)
+    exposed = _order_and_dose(path, tilt_deg, matched, removed, params)
     pixel_size, size = stack_pixel_size(
         images.pixel_size_angstrom,
         (images.shape[1], images.shape[2]),
@@ -145,12 +145,12 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     )
     axis = mdoc.axis if mdoc else None
     kilovolt, volts = voltage(mdoc, params.voltage_kv)
-    evidence = (sections, *told.evidence, size, axis_evidence(axis, params.tilt_axis_deg), volts)
+    evidence = (sections, *exposed.evidence, size, axis_evidence(axis, params.tilt_axis_deg), volts)
     if images.note:
         context.warn(f"{path.name}: {images.note}")
     doubts = (
         _note_on_second_file(path, n_sections, params),
-        "" if params.angles else note_on_brightness(tilt_deg, told.acquisition_index, _brightness(images)),
+        "" if params.angles else note_on_brightness(tilt_deg, exposed.acquisition_index, _brightness(images)),
     )
     for doubt in doubts:
         if doubt:
@@ -160,10 +160,10 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
             context.warn(f"{path.stem}: {one.note}")
     tilts = [
         Tilt(
-            acquisition_index=int(told.acquisition_index[i]),
+            acquisition_index=int(exposed.acquisition_index[i]),
             nominal_tilt_deg=float(tilt_deg[i]),
-            dose_start_per_angstrom2=float(told.dose_start[i]),
-            dose_end_per_angstrom2=float(told.dose_end[i]),
+            dose_start_per_angstrom2=float(exposed.dose_start[i]),
+            dose_end_per_angstrom2=float(exposed.dose_end[i]),
             acquired_at=None if one is None else one.acquired_at,
             nominal_defocus_angstrom=None if one is None else one.nominal_defocus_angstrom,
             section=i,
@@ -174,7 +174,7 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
         "import",
         {
             "stack": str(path),
-            "dose_by": told.evidence[-1].used,
+            "dose_by": exposed.evidence[-1].used,
             "mdoc": str(mdoc_path) if mdoc else None,
             "evidence": [one.as_json() for one in evidence],
         },
@@ -184,7 +184,7 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
         microscope=params.microscope(kilovolt),
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
-        tilt_axis_deg=params.told_axis(axis),
+        tilt_axis_deg=params.nominal_axis(axis),
         axis_is_directed=params.tilt_axis_deg is not None or axis is None or axis.is_directed,
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
@@ -220,20 +220,20 @@ def _brightness(images: MrcPixels) -> NDArray[np.float64]:
     return np.array([float(np.mean(images[i, ::16])) for i in range(images.shape[0])])
 
 
-def _told(
+def _order_and_dose(
     path: Path,
     tilt_deg: NDArray[np.float64],
     matched: list[Exposure | None],
     removed: list[Exposure],
     params: ImportTiltSeriesParams,
-) -> _Told:
+) -> _OrderAndDose:
     """Order and dose: from exposures, the mdoc, or the given dose and scheme, in this order."""
     columns, source = _exposure_columns(path, len(tilt_deg), params)
     if columns is not None:
-        return _told_by_columns(columns, source, params)
+        return _by_columns(columns, source, params)
     known = [one for one in matched if one is not None]
     if len(known) == len(matched):
-        return _told_by_mdoc(known, removed, params)
+        return _by_mdoc(known, removed, params)
     each = params.dose_per_tilt_per_angstrom2
     if each is None:
         raise DataUnfitError(
@@ -254,7 +254,7 @@ def _told(
     order = Evidence("order of acquisition", scheme, "user" if params.scheme else "", (), note)
     user = (Source("user", f"{each:g} e/A^2 each"),)
     dose = Evidence("dose", f"{each:g} e/A^2 each", "user", user)
-    return _Told(index, before, before + each, (order, dose))
+    return _OrderAndDose(index, before, before + each, (order, dose))
 
 
 def _exposure_columns(
@@ -272,7 +272,7 @@ def _exposure_columns(
     return read_tilt_doses(angles), f"second column of {angles.name}"
 
 
-def _told_by_columns(columns: NDArray[np.float64], name: str, params: ImportTiltSeriesParams) -> _Told:
+def _by_columns(columns: NDArray[np.float64], name: str, params: ImportTiltSeriesParams) -> _OrderAndDose:
     start = columns[:, 0] + params.initial_dose_per_angstrom2
     if params.dose_per_tilt_per_angstrom2 is not None:
         each = np.full(len(columns), params.dose_per_tilt_per_angstrom2)
@@ -292,12 +292,14 @@ def _told_by_columns(columns: NDArray[np.float64], name: str, params: ImportTilt
         )
     value = f"{start.min():g} to {(start + each).max():g} e/A^2"
     order = Evidence("order of acquisition", "by dose", name, (Source(name, value),))
-    return _Told(
+    return _OrderAndDose(
         _ranks(start), start, start + each, (order, Evidence("dose", value, name, (Source(name, value),)))
     )
 
 
-def _told_by_mdoc(sections: list[Exposure], removed: list[Exposure], params: ImportTiltSeriesParams) -> _Told:
+def _by_mdoc(
+    sections: list[Exposure], removed: list[Exposure], params: ImportTiltSeriesParams
+) -> _OrderAndDose:
     """Tilts missing from the stack were exposed as well: they are included in order and dose."""
     ordered, order = in_order_of_acquisition([*sections, *removed], params.scheme)
     doses, dose = accumulated_doses(
@@ -308,7 +310,7 @@ def _told_by_mdoc(sections: list[Exposure], removed: list[Exposure], params: Imp
     for place, exposure, span in zip(places_in_time(ordered), ordered, doses, strict=True):
         if exposure.section is not None:
             index[exposure.section], spans[exposure.section] = place, span
-    return _Told(index, spans[:, 0], spans[:, 1], (order, dose))
+    return _OrderAndDose(index, spans[:, 0], spans[:, 1], (order, dose))
 
 
 def _plain(scheme: str) -> str:

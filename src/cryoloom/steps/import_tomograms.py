@@ -174,8 +174,8 @@ def _is_thin_in_the_middle(volume: MrcPixels) -> bool:
     return middle < _THIN * min(first, last)
 
 
-def _by(is_told: bool) -> str:
-    return "user" if is_told else "default"
+def _by(is_given: bool) -> str:
+    return "user" if is_given else "default"
 
 
 def _voxel_size(opened: dict[str, MrcPixels], params: ImportTomogramsParams) -> tuple[float, Evidence]:
@@ -187,16 +187,16 @@ def _voxel_size(opened: dict[str, MrcPixels], params: ImportTomogramsParams) -> 
     given = params.voxel_size_angstrom
     if given is not None:
         return given, Evidence("voxel size", f"{given:g} A", "user", sources)
-    told = {
+    sizes = {
         volume.path.name: volume.pixel_size_angstrom
         for volume in opened.values()
         if volume.pixel_size_angstrom != 1.0 and plausible("pixel size", volume.pixel_size_angstrom)
     }
-    if not told:
+    if not sizes:
         names = ", ".join(volume.path.name for volume in opened.values())
         raise DataUnfitError(f"the header of {names} gives no voxel size; set voxel_size_angstrom")
-    name, size = next(iter(told.items()))
-    for other, another in told.items():
+    name, size = next(iter(sizes.items()))
+    for other, another in sizes.items():
         if abs(another / size - 1) > _SAME_SIZE:
             raise DataUnfitError(
                 f"the header of {other} gives voxels of {another:g} A, that of {name} {size:g} A; set "

@@ -96,7 +96,7 @@ _LEAST_LIKENESS_AGAIN = 0.3
 #: Chosen: orientations that share a particle, up to which a map distinguishes orientations.
 _ONE_ORIENTATION = 3.0
 _FIRST_DIAMETERS = 0.2
-"""Chosen: detail that tells orientations apart, in parts of the diameter."""
+"""Chosen: detail that distinguishes orientations, in parts of the diameter."""
 # Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
 _LEAST_STEP = 0.92
@@ -394,7 +394,7 @@ def _annealed(
     if len(symmetry_matrices(params.symmetry)) > 1:
         made, settings, found = _looked_for(made, worker, params, settings, context)
         return made, *_with_symmetry(made, found, worker, settings, context)
-    made = _told_apart(made, worker, params, settings, context)
+    made = _with_distinct_orientations(made, worker, params, settings, context)
     return made, made.map, "C1"
 
 
@@ -406,14 +406,14 @@ def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
     return replace(made, map=centred(made.map, centre))
 
 
-def _told_apart(
+def _with_distinct_orientations(
     made: Annealed,
     worker: SeriesWorker,
     params: InitialModelParams,
     settings: AnnealingSettings,
     context: StepContext,
 ) -> Annealed:
-    """The map at the first detail that tells orientations apart, or at the finest; lists its best axes."""
+    """The map at the first detail that distinguishes orientations, or at the finest; lists its best axes."""
     for finer in _finer(settings, params, worker):
         if made.history[-1].n_effective < _ONE_ORIENTATION:
             break

@@ -549,14 +549,15 @@ def _without_neighbours(
     spacing = _spacing(worker)
     if spacing is None or diameter <= _NEIGHBOURS_WITHIN * spacing:
         return refined
-    told = (
+    doubt = (
         f"neighbours lie within the mask: particles are {spacing:.0f} A apart, and the diameter is "
         f"{diameter:.0f} A"
     )
     if not lie_on_surfaces(rows):
         context.warn(
-            f"{told[0].upper()}{told[1:]}. They can decide the rotation about the normal and make the halves "
-            f"agree; refine again with diameter_angstrom={1.5 * spacing:.0f}, and trust only what both show"
+            f"{doubt[0].upper()}{doubt[1:]}. They can decide the rotation about the normal and make the "
+            f"halves agree; refine again with diameter_angstrom={1.5 * spacing:.0f}, and trust only what "
+            "both show"
         )
         return refined
     cell = cell_diameter_angstrom(diameter, spacing)
@@ -564,9 +565,9 @@ def _without_neighbours(
     if agreement >= LEAST_AZIMUTH_AGREEMENT:
         return refined
     note = (
-        f"{told}. Azimuths agree to {agreement:.2f} with those that the first map shows within {cell:.0f} A, "
-        f"expected at least {LEAST_AZIMUTH_AGREEMENT}: neighbours decided them, and halves agree on the "
-        "neighbours. Refine again with exclude_neighbours=True, or from a map with more detail"
+        f"{doubt}. Azimuths agree to {agreement:.2f} with those that the first map shows within "
+        f"{cell:.0f} A, expected at least {LEAST_AZIMUTH_AGREEMENT}: neighbours decided them, and halves "
+        "agree on the neighbours. Refine again with exclude_neighbours=True, or from a map with more detail"
     )
     return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 

@@ -283,7 +283,7 @@ def _of_offsets(off_xy: Array, field_xy: Array) -> tuple[Array, Array]:
 
 
 def _shift_fractions(
-    images: TiltImages, tilt_deg: Array, illuminated: NDArray[np.bool_], told_deg: float | None
+    images: TiltImages, tilt_deg: Array, illuminated: NDArray[np.bool_], nominal_deg: float | None
 ) -> tuple[Array, Array]:
     """Distance of each image from the target over the shorter side, and the part of the field in common.
 
@@ -293,7 +293,7 @@ def _shift_fractions(
     unknown = np.full(len(tilt_deg), np.nan)
     if illuminated.sum() < 3:
         return unknown, unknown
-    axis_deg, _, _ = choose_axis(images, tilt_deg, illuminated, told_deg)
+    axis_deg, _, _ = choose_axis(images, tilt_deg, illuminated, nominal_deg)
     coarse = align_coarsely(images, tilt_deg, axis_deg, illuminated, max_shift_fraction=0.48)
     trusted = illuminated & ~(coarse.prominence < TRUSTED_PROMINENCE)
     if trusted.sum() < 3:

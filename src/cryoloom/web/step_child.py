@@ -116,8 +116,8 @@ def _check(step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
     try:
         params = step.params.model_validate(parameters)
     except ValidationError as error:
-        told = {".".join(str(part) for part in one["loc"]) or "": one["msg"] for one in error.errors()}
-        return {"errors": told}
+        errors = {".".join(str(part) for part in one["loc"]) or "": one["msg"] for one in error.errors()}
+        return {"errors": errors}
     return {"errors": {}, "values": params.model_dump(mode="json")}
 
 

@@ -188,7 +188,7 @@ def test_patches_take_the_axis_that_features_tell(rng):
     assert with_axis_of(features, features, images, (0.0, 0.0, 0.0), ALL, DegreesOfFreedom()) is features
 
 
-def test_a_plane_that_nothing_told_has_no_slope():
+def test_a_plane_without_evidence_has_no_slope():
     geometry = SeriesGeometry.start(np.linspace(-60, 60, 5), 85.0)
     assert Matched(geometry, (0.0, 0.0, 0.0)).slope_deg is None
     assert Matched(geometry, (30.0, 0.1, 0.0)).slope_deg == pytest.approx(5.711, abs=1e-3)

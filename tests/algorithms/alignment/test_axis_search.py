@@ -50,7 +50,7 @@ def test_both_fine_searches_find_the_axis(rng):
 
 
 @pytest.mark.parametrize(
-    ("told_deg", "line_deg", "agreed_deg"),
+    ("nominal_deg", "line_deg", "agreed_deg"),
     [
         (85.0, 84.4, 84.7),
         (85.0, 83.0, None),
@@ -59,5 +59,5 @@ def test_both_fine_searches_find_the_axis(rng):
         (89.8, -89.8, -90.0),
     ],
 )
-def test_metadata_and_common_line_agree_on_an_axis(told_deg, line_deg, agreed_deg):
-    assert agreed_axis(told_deg, line_deg) == (None if agreed_deg is None else pytest.approx(agreed_deg))
+def test_metadata_and_common_line_agree_on_an_axis(nominal_deg, line_deg, agreed_deg):
+    assert agreed_axis(nominal_deg, line_deg) == (None if agreed_deg is None else pytest.approx(agreed_deg))

@@ -106,7 +106,7 @@ def test_jacobians_are_the_differences_of_projections(rng):
         assert_allclose(by_point[:, :, k], found[tracks.point, tracks.view], atol=1e-6)
 
 
-def test_a_beam_tilt_is_found_and_told_as_ordinary_poses(rng):
+def test_a_beam_tilt_is_found_and_given_as_ordinary_poses(rng):
     straight, points, _ = known_tracks(rng)
     bent = replace(straight, beam_tilt_deg=np.full(len(TILTS), 0.6))
     tracks = Tracks.from_table(bent.project(points).transpose(1, 0, 2))

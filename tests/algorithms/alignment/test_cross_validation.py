@@ -32,29 +32,29 @@ def test_left_out_error_shows_over_fitting(rng):
 
 def test_split_halves_tell_the_error_of_the_poses(rng):
     start = SeriesGeometry.start(TILTS, 84.0)
-    told, true = [], []
+    reported, true = [], []
     for _ in range(4):
         truth, points, tracks = known_tracks(rng, noise_angstrom=4.0, n_points=24)
-        told.append(np.nanmedian(pose_errors(tracks, start)))
+        reported.append(np.nanmedian(pose_errors(tracks, start)))
         solution = adjust_bundle(tracks, start)
         # Both are centred on their mean point, so that nothing but small turns is left to differ.
         difference = solution.geometry.project(points - points.mean(axis=0)) - truth.project(points)
         true.append(np.sqrt((difference**2).sum(-1).mean()))
-    assert 0.5 < np.mean(told) / np.mean(true) < 1.5
+    assert 0.5 < np.mean(reported) / np.mean(true) < 1.5
 
 
 @pytest.mark.parametrize("n_points", [4, 6, 9])
 def test_few_tracks_tell_the_error_of_the_poses_by_being_left_out_in_turn(n_points, rng):
     start = SeriesGeometry.start(TILTS, 84.0)
-    told, true = [], []
+    reported, true = [], []
     for _ in range(4):
         truth, points, tracks = known_tracks(rng, noise_angstrom=4.0, n_points=n_points)
-        told.append(np.nanmedian(pose_errors(tracks, start)))
+        reported.append(np.nanmedian(pose_errors(tracks, start)))
         solution = adjust_bundle(tracks, start)
         distances = pose_distances(truth, solution.geometry, points, np.ones(len(TILTS), dtype=bool))
         true.append(np.sqrt(np.mean(distances**2)))
     # 24 draws with this many points gave 0.94 to 1.00.
-    assert 0.75 < np.mean(told) / np.mean(true) < 1.3
+    assert 0.75 < np.mean(reported) / np.mean(true) < 1.3
 
 
 def test_three_tracks_tell_no_error(rng):

@@ -44,10 +44,10 @@ def test_halves_of_the_features_tell_the_error_of_the_poses(rng):
     images, geometry, _ = make_images(rng, n_features=30)
     usable = np.ones(len(TILTS), bool)
     found = track_features(images, geometry, usable)
-    told = error_of_halves(images, found, usable)
+    reported = error_of_halves(images, found, usable)
     points = rng.uniform(-1, 1, (100, 3)) * [650, 650, 400]
     true = pose_distances(geometry, found.solution.geometry, points, usable)
-    assert 0.4 < np.sqrt(np.mean(true**2) / np.mean(told**2)) < 2.5
+    assert 0.4 < np.sqrt(np.mean(true**2) / np.mean(reported**2)) < 2.5
 
 
 def test_a_few_features_have_no_halves(rng):

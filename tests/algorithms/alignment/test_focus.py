@@ -67,14 +67,14 @@ def test_a_good_alignment_stays(rng):
 
 @pytest.mark.parametrize("n_points", [6, 60])
 def test_the_error_of_the_drift_is_as_large_as_it_tells(n_points):
-    """Few points in the same noise leave the drift more open; 68 % of the errors lie within the one told."""
-    true, told = [], []
+    """Few points in the same noise leave the drift more open; 68 % of errors lie within the one reported."""
+    true, reported = [], []
     for seed in range(4):
         images, truth = make_images(np.random.default_rng(seed), n_points)
         found = focus_series(images, truth, ALL, axis_reach_deg=0.0, reach_angstrom=80.0)
         true.append(rms_off(found, truth))
-        told.append(np.sqrt(np.mean(drift_error(images, found, ALL) ** 2)))
-    ratio = np.sqrt(np.mean(np.square(true)) / np.mean(np.square(told)))
+        reported.append(np.sqrt(np.mean(drift_error(images, found, ALL) ** 2)))
+    ratio = np.sqrt(np.mean(np.square(true)) / np.mean(np.square(reported)))
     assert 0.4 < ratio < 2.5
 
 

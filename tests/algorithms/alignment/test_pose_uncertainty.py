@@ -31,10 +31,10 @@ def test_errors_of_the_stages_tilt_are_covered_though_no_track_shows_them():
         truth = SeriesGeometry.start(TILTS + rng.normal(0, TILT_ERROR_DEG, len(TILTS)), 85.0)
         tracks, solution = solved(truth, rng)
         halves = pose_errors(tracks, solution.geometry, FREE)
-        told = reported_errors("beads", tracks, solution, halves, tilts_are_solved=False)
+        reported = reported_errors("beads", tracks, solution, halves, tilts_are_solved=False)
         specimen = rng.uniform(-1, 1, (200, 3)) * SPECIMEN
         true = pose_distances(truth, solution.geometry, specimen, np.ones(len(TILTS), dtype=bool))
-        within.append(np.mean(true <= told))
+        within.append(np.mean(true <= reported))
         by_halves.append(np.mean(true <= halves))
     assert np.mean(by_halves) < 0.4
     assert 0.55 < np.mean(within) < 0.85  # 68 %, of 186 tilts
@@ -48,23 +48,23 @@ def test_a_view_whose_tracks_fit_worse_is_believed_less(rng):
     tracks = Tracks.from_table(table + rng.normal(0, 1, table.shape) * noise[None, :, None])
     solution = adjust_bundle(tracks, NOMINAL, FREE)
     none = np.zeros(len(TILTS))
-    told = reported_errors("patches", tracks, solution, none, tilts_are_solved=True, axis_error_deg=0.0)
+    reported = reported_errors("patches", tracks, solution, none, tilts_are_solved=True, axis_error_deg=0.0)
     residual = solution.view_residuals_angstrom(tracks)[0]
-    np.testing.assert_allclose(told, SHARED_PART["patches"] * residual)
-    assert told[TILTS > 50].min() > 2 * told[TILTS < 50].max()
+    np.testing.assert_allclose(reported, SHARED_PART["patches"] * residual)
+    assert reported[TILTS > 50].min() > 2 * reported[TILTS < 50].max()
 
 
 def test_errors_of_the_axis_and_of_the_drift_are_added(rng):
     tracks, solution = solved(NOMINAL, rng)
     none = np.zeros(len(TILTS))
 
-    def told(**how):
+    def reported(**how):
         return reported_errors("patches", tracks, solution, none, tilts_are_solved=True, **how)
 
-    alone = told(axis_error_deg=0.0)
-    np.testing.assert_allclose(told(axis_error_deg=0.0, drift_angstrom=3 * alone), np.sqrt(10) * alone)
+    alone = reported(axis_error_deg=0.0)
+    np.testing.assert_allclose(reported(axis_error_deg=0.0, drift_angstrom=3 * alone), np.sqrt(10) * alone)
     # A point x from the axis moves along it by x (1 - cos t) times the angle, less a motion.
-    turned = np.sqrt(told(axis_error_deg=1.0) ** 2 - alone**2)
+    turned = np.sqrt(reported(axis_error_deg=1.0) ** 2 - alone**2)
     points = solution.points_xyz_angstrom
     off = pose_distances(NOMINAL, NOMINAL.with_axis_turned(1.0), points, np.ones(len(TILTS), dtype=bool))
     np.testing.assert_allclose(turned, off, rtol=0.1)

@@ -32,7 +32,7 @@ def test_gold_on_the_surfaces_tells_the_middle(beads_lie, middle):
     series, truth = simulate_tilt_series(params)
     images = load_tilt_images(series.stack.images, 10.0, 15.0)
     found = find_specimen(truth.with_true_poses(series), images, np.random.default_rng(1))
-    assert found.is_told
+    assert found.is_certain
     assert len(found.planes.heights_angstrom) == (2 if beads_lie == "on_both" else 1)
     # Beads tell their surface to a few angstrom, bodies the other one to some 5 % of the thickness.
     assert found.fit.z_offset_angstrom == pytest.approx(middle, abs=15 if beads_lie == "on_both" else 60)
@@ -40,19 +40,19 @@ def test_gold_on_the_surfaces_tells_the_middle(beads_lie, middle):
     assert (found.fit.tilt_x_deg, found.fit.tilt_y_deg) == pytest.approx((2.0, -5.0), abs=0.3)
 
 
-def test_a_slab_of_noise_is_not_told():
+def test_a_slab_of_noise_is_not_certain():
     fit = SlabFit(900.0, 10.0, 0.0, 0.0, 4.0, 5.0, np.zeros(3), np.zeros(3))
-    assert not FoundSpecimen(fit, 0, None, torch.zeros(1, 1, 1), 20.0).is_told
+    assert not FoundSpecimen(fit, 0, None, torch.zeros(1, 1, 1), 20.0).is_certain
 
 
-@pytest.mark.parametrize(("gold", "is_told"), [(-600.0, True), (0.0, False)])
-def test_gold_in_the_middle_of_what_was_found_is_taken_for_its_own_traces(gold, is_told):
+@pytest.mark.parametrize(("gold", "is_certain"), [(-600.0, True), (0.0, False)])
+def test_gold_in_the_middle_of_what_was_found_is_taken_for_its_own_traces(gold, is_certain):
     """Random session 113: 520 A for 2462 A, as all that tilts to 25 degrees showed lay about the gold."""
     fit = SlabFit(1000.0, 0.0, 0.0, 0.0, 1.0, 50.0, np.zeros(3), np.zeros(3))
     planes = BeadPlanes(0.0, 0.0, (gold,))
     found = FoundSpecimen(fit, 18, planes, torch.zeros(1, 1, 1), 20.0)
-    assert found.is_told == is_told
-    assert ("traces of the gold" in found.doubt) != is_told
+    assert found.is_certain == is_certain
+    assert ("traces of the gold" in found.doubt) != is_certain
 
 
 def test_small_tilts_tell_little_of_the_depth():

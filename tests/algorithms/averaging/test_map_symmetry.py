@@ -77,7 +77,7 @@ def test_a_map_is_turned_about_its_centre():
 
 
 @pytest.mark.parametrize("group", ["C4", "D3", "O"])
-def test_axes_in_place_are_told_from_others(group):
+def test_axes_in_place_are_distinguished_from_others(group):
     here = symmetry_in_place(made(group, np.eye(3)), 13.0, group)
     assert here is not None
     assert here.likeness > 0.8

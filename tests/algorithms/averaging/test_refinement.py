@@ -48,10 +48,10 @@ def likeness(first, second):
 def test_a_blurred_reference_becomes_the_particle(scene):
     density, images, true, shifts = scene
     worker = worker_at(images, np.broadcast_to(np.eye(3), true.shape), np.zeros((N, 3)))
-    told = []
+    reported = []
     found = refine_average(
         worker, 7.0 * low_pass(density, PIXEL_ANGSTROM, 40.0), PIXEL_ANGSTROM, SETTINGS,
-        np.random.default_rng(1), told.append,
+        np.random.default_rng(1), reported.append,
     )  # fmt: skip
     error = rotations_between(worker.rotations, true)
     # The reference's own frame may turn by a few degrees: pixels are 8 A.
@@ -64,7 +64,7 @@ def test_a_blurred_reference_becomes_the_particle(scene):
     assert [record.kind for record in found.history] == [order.kind for order in worker.orders[:-1]]
     assert found.history[0].kind == "search"
     assert found.history[-1].kind == "local_refine"
-    assert tuple(told) == found.history
+    assert tuple(reported) == found.history
     for record in found.history:
         assert record.sections.shape == (3, BOX_PX, BOX_PX)
         assert record.correlation[0] == pytest.approx(1.0, abs=0.1)

@@ -14,7 +14,7 @@ def defoci(rng, slope=0.0, scatter=300.0):
 
 @pytest.mark.parametrize("slope", [0.0, 40.0])
 @pytest.mark.parametrize("wrong", [[3], [37, 38, 39, 40], [0, 10, 11, 20, 30, 31, 40]])
-def test_wrong_ones_are_told_from_the_trend(rng, slope, wrong):
+def test_wrong_ones_are_distinguished_from_the_trend(rng, slope, wrong):
     found = defoci(rng, slope)
     found[wrong] += 5000.0
     off = off_the_trend(TILTS, found)

@@ -1,4 +1,4 @@
-"""Handedness from the exposures' own gradients: right for either sign, silent where nothing can be told."""
+"""Handedness from the exposures' own gradients: right for either sign, none where it cannot be measured."""
 
 from __future__ import annotations
 

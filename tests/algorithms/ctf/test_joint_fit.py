@@ -61,7 +61,7 @@ def test_a_fit_to_exact_spectra_is_exact(plate):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_errors_are_as_large_as_told(seed):
+def test_errors_are_as_large_as_reported(seed):
     made = exact_rings(DEFOCI, SHIFTS, TILTS, np.random.default_rng(seed))
     tilts = with_shifts([tilt for tilt, _ in made], SHIFTS + 4.0)
     model, defoci = FIRST_MODEL, DEFOCI - 150.0
@@ -71,7 +71,7 @@ def test_errors_are_as_large_as_told(seed):
     )
     phase_sd_deg = np.sqrt(found.phase_covariance.diagonal())
     assert (phase_sd_deg < 6.0).all()
-    # Four of the standard deviations told; errors are correlated between exposures.
+    # Four of the standard deviations reported; errors are correlated between exposures.
     assert np.abs((found.phase_shift_deg - SHIFTS) / phase_sd_deg).max() < 4.0
     assert np.abs((found.defocus_angstrom - DEFOCI) / found.defocus_sd_angstrom).max() < 4.0
 
@@ -114,7 +114,7 @@ def test_rings_that_fade_with_dose_mislead_no_phase_shift():
         phase_shift_covariance(tilts),
     )
     # One curve of strength for all erred by -2.6 to 0.9 degrees and 125 to -84 A along the series. What is
-    # left is of all exposures: levels of tiles were told as if there were no rings.
+    # left is of all exposures: levels of tiles were estimated as if there were no rings.
     assert np.ptp(found.phase_shift_deg) < 0.5
     assert_allclose(found.phase_shift_deg, shifts, atol=1.0)
     assert_allclose(found.defocus_angstrom, defoci, atol=40.0)

@@ -68,7 +68,7 @@ def test_finds_every_defocus_the_astigmatism_and_the_hand(images, defoci):
     assert not any(found.predicted)
 
 
-def test_defocus_is_told_at_the_specimens_origin(images, defoci):
+def test_defocus_is_given_at_the_specimens_origin(images, defoci):
     """The origin moved in the image by a known shift: its defocus changes by slope . shift."""
     shifts = [(60.0, -110.0)] * len(ANGLES)
     found = fit_series(rings_of(images, shifts), (15000.0, 50000.0), handedness=-1)

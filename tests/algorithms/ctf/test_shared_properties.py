@@ -54,7 +54,7 @@ def test_the_nodes_tell_the_thickness(rng, thickness):
     assert nodes[0] == pytest.approx(1 / math.sqrt(wave * found.model.thickness_angstrom), rel=0.01)
 
 
-def test_without_rings_no_thickness_is_told(rng):
+def test_without_rings_no_thickness_is_reported(rng):
     noise = torch.as_tensor(rng.poisson(20.0, (256, 256)).astype(np.float32))
     tilt = TiltRings(whiten(tile_spectra(noise, 2.7, BAND, 600.0), Microscope()), 0, 0.0, 0.0)
     unseen = DefocusFit(DEFOCUS, 0.0, 0.0, 500.0, 500.0, 1.0)

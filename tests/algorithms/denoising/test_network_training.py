@@ -24,9 +24,9 @@ def line_fit(n_epochs=12, patience=50, noise=0.0):
 
 
 def test_training_finds_the_answer_and_tells_every_step():
-    training, told = line_fit(), []
-    assert list(training.epochs(told.append)) == list(range(12))
-    assert told == list(range(1, 21)) * 12
+    training, reported = line_fit(), []
+    assert list(training.epochs(reported.append)) == list(range(12))
+    assert reported == list(range(1, 21)) * 12
     assert training.network.weight.item() == pytest.approx(3.0, abs=0.05)
     assert training.validation_losses[-1] < 1e-2
 

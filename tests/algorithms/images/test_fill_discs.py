@@ -1,4 +1,4 @@
-"""Filled discs cannot be told from the noise around them: level, variance, spectrum and rim."""
+"""Filled discs cannot be distinguished from the noise around them: level, variance, spectrum and rim."""
 
 import numpy as np
 import pytest

@@ -39,14 +39,14 @@ def error_up_to_one_rotation(found, true):
 def test_a_map_comes_from_random_orientations(scene):
     _, images, true = scene
     worker = worker_of(images)
-    told = []
-    found = anneal(worker, SETTINGS, np.random.default_rng(4), told.append)
+    reported = []
+    found = anneal(worker, SETTINGS, np.random.default_rng(4), reported.append)
     # The grid's step is 36 degrees.
     assert error_up_to_one_rotation(worker.rotations, true) < 24.0
     assert len(found.held_out_log_likelihood) == 2
     starts = [record.start for record in found.history]
     assert starts == [0] * 10 + [1] * 10 + [-1] * 2
-    assert tuple(told) == found.history
+    assert tuple(reported) == found.history
     first, last = found.history[0], found.history[9]
     assert first.exponent == 0.05
     assert last.exponent == 1.0

@@ -108,12 +108,12 @@ def worker_of(density, rng, off_angstrom=14.0):
 @pytest.fixture(scope="module")
 def found():
     worker = worker_of(lobed_map(4), np.random.default_rng(2))
-    told = []
-    return worker, map_on_surfaces(worker, SETTINGS, np.random.default_rng(5), told.append), told
+    reported = []
+    return worker, map_on_surfaces(worker, SETTINGS, np.random.default_rng(5), reported.append), reported
 
 
 def test_places_are_found_along_the_surface(found):
-    worker, made, told = found
+    worker, made, reported = found
     _, places, _ = worker.truth
     # A common shift along the normals is free.
     error = worker.positions_xyz_angstrom - places
@@ -124,7 +124,7 @@ def test_places_are_found_along_the_surface(found):
     assert made.spacing_angstrom == pytest.approx(
         spacing_angstrom(replace(worker.rows, positions_xyz_angstrom=places)), rel=0.1
     )
-    assert tuple(told) == made.history
+    assert tuple(reported) == made.history
 
 
 def test_azimuths_and_the_symmetry_are_found(found):

@@ -55,7 +55,7 @@ def test_points_of_something_else_do_not_count(rng):
 
 
 def test_twelve_points_of_three_slices(rng):
-    """Half axes within 3 %, normals within 5 degrees, and the deviations told are those found."""
+    """Half axes within 3 %, normals within 5 degrees, and the deviations reported are those found."""
     errors, normals, pulls = [], [], []
     for turn in rotation_grid(80.0)[:10]:
         axes = np.sort(rng.uniform(450, 600) * np.exp(rng.normal(0, 0.025, 3)))[::-1]

@@ -7,11 +7,11 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.model import Microscope, Sourced, TiltSeries
 
 
-def session(axes, told=86.8, hands=()):
+def session(axes, nominal=86.8, hands=()):
     return [
         TiltSeries(
             f"TS_{k:02d}", Microscope(), 2.7, (),
-            Sourced.from_told(told, "mdoc").with_measured(axis, "align_series by beads", apply=True),
+            Sourced.from_told(nominal, "mdoc").with_measured(axis, "align_series by beads", apply=True),
             handedness=Sourced(told=-1.0, measured=hands[k] if hands else None),
         )
         for k, axis in enumerate(axes)
@@ -44,7 +44,7 @@ def test_two_series_are_no_session():
 
 
 def test_the_common_lines_are_a_second_witness(rng):
-    """Two estimators, each with its own median: agreeing, or told to differ; a series at odds is named."""
+    """Two estimators, each with its own median: equal, or reported to differ; a series at odds is named."""
     axes, lines = 85.3 + rng.normal(0, 0.05, 8), 85.3 + rng.normal(0, 0.3, 8)
     lines[5] += 4.0
     by_name = {f"TS_{k:02d}": float(line) for k, line in enumerate(lines)}
@@ -58,11 +58,11 @@ def test_the_common_lines_are_a_second_witness(rng):
     assert axis_consensus(session(axes)).estimators_agree is None
 
 
-def test_the_direction_is_told_by_metadata_and_hands(rng):
+def test_the_direction_is_given_by_metadata_and_hands(rng):
     axes = 85.3 + rng.normal(0, 0.05, 4)
     assert axis_consensus(session(axes)).direction == "as told"
-    assert axis_consensus(session(axes, told=-94.0)).direction == "half a turn from told"
-    assert axis_consensus(session(axes, told=None)).direction == "open"
+    assert axis_consensus(session(axes, nominal=-94.0)).direction == "half a turn from told"
+    assert axis_consensus(session(axes, nominal=None)).direction == "open"
     assert axis_consensus(session(axes, hands=(-1.0,) * 4)).direction == "as told"
     # Metadata half a turn wrong mirror every specimen: all measure the other hand.
     mirrored = axis_consensus(session(axes, hands=(1.0, 1.0, 1.0, -1.0)))

@@ -79,6 +79,6 @@ def test_anything_else_is_refused(text):
         parse_condition(text)
 
 
-def test_dividing_by_zero_is_told():
+def test_dividing_by_zero_is_reported():
     with pytest.raises(DataUnfitError, match="divides 41 by zero"):
         parse_condition("n_tilts / (axis_deg + 85) > 1").failing(FIGURES)

@@ -43,7 +43,7 @@ def test_a_turn_about_the_tilt_axis_adds_to_the_tilt():
 
 
 @pytest.mark.parametrize("handedness", [1.0, -1.0, None])
-def test_defocus_is_told_at_the_new_origin(handedness):
+def test_defocus_is_given_at_the_new_origin(handedness):
     tilt = Tilt(0, 40.0, 0.0, 3.0, pose=Pose(85.0, 40.0), ctf=Ctf(30000.0, 29000.0, 10.0))
     bare = Tilt(1, 43.0, 3.0, 6.0)
     series = TiltSeries("a", Microscope(), 2.7, (tilt, bare), handedness=Sourced(applied=handedness))

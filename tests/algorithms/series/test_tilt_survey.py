@@ -10,8 +10,8 @@ def test_light_small_images_and_noise(rng):
     level = np.array([40.0, 10.0, 20.0])
     halves = rng.poisson(level[:, None, None] / 2, (2, 3, 600, 1200)).astype(np.float32)
     images = halves.sum(axis=0)
-    told = []
-    seen = survey_tilts(images, halves[0], np.array([0, 2, 1]), 3.0, 2, lambda *p: told.append(p))
+    reported = []
+    seen = survey_tilts(images, halves[0], np.array([0, 2, 1]), 3.0, 2, lambda *p: reported.append(p))
     order = [0, 2, 1]
     assert_allclose(seen.mean, images[order].mean(axis=(1, 2)), rtol=1e-5)
     assert_allclose(seen.blocks.mean(axis=(1, 2)), level[order], rtol=0.01)
@@ -23,7 +23,7 @@ def test_light_small_images_and_noise(rng):
     # Nothing but noise: its variance is the mean over the four pixels averaged.
     assert_allclose(seen.noise_power[:, many], np.tile(level[order, None] / 4, many.sum()), rtol=0.25)
     assert_allclose(np.median(seen.power - seen.noise_power, axis=1), 0.0, atol=0.1)
-    assert told[-1] == (3, 3)
+    assert reported[-1] == (3, 3)
 
 
 def test_without_halves_the_finest_detail_tells_the_noise(rng):

@@ -52,7 +52,7 @@ def test_an_offset_of_a_whole_step_is_refused_when_a_view_hangs_over():
         match_views(tilts, evidence(ANGLES[2:] + 3.0), N)
 
 
-def test_two_images_at_one_angle_are_told_apart_by_dose():
+def test_two_images_at_one_angle_are_distinguished_by_dose():
     angles = np.array([-3.0, 0.0, 0.0, 3.0])
     tilts = evidence(angles, dose=[6.0, 0.0, 3.0, 9.0], section=np.arange(4))
     views = evidence([0.0, 3.0], dose=[3.0, 9.0])
@@ -91,12 +91,12 @@ def test_an_offset_of_the_angles_needs_a_scheme_that_tells_doses_apart():
 
 
 @pytest.mark.parametrize("counted_from", [0, 1])
-def test_sections_counted_from_zero_or_one_are_told_apart_by_angle(counted_from):
+def test_sections_counted_from_zero_or_one_are_distinguished_by_angle(counted_from):
     """AreTomo of 2022 and before counts from 0; with section 0 dark, the file alone does not tell."""
     kept = np.arange(1, N - 1)
     tilts = evidence(ANGLES, section=np.arange(N))
     views = evidence(ANGLES[kept] + 0.4, section=kept + counted_from - 1)
-    found = match_views(tilts, views, N, told_n_sections=N, zero_based_too=True)
+    found = match_views(tilts, views, N, n_program_sections=N, zero_based_too=True)
     np.testing.assert_array_equal(found, kept)
 
 
@@ -104,4 +104,4 @@ def test_ambiguous_counting_is_refused():
     tilts = evidence(ANGLES, section=np.arange(N))
     views = evidence(ANGLES[1:-1] + 1.5, section=np.arange(1, N - 1))
     with pytest.raises(DataUnfitError, match="cannot be distinguished"):
-        match_views(tilts, views, N, told_n_sections=N, zero_based_too=True)
+        match_views(tilts, views, N, n_program_sections=N, zero_based_too=True)

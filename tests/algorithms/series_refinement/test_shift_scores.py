@@ -60,7 +60,7 @@ def test_values_are_those_of_the_shifted_images(particles):
         assert_allclose(gradient[..., axis], slope, atol=1e-4 * np.abs(gradient).max() + 1e-5)
 
 
-def test_the_maximum_is_at_the_displacement_and_as_sharp_as_told(particles):
+def test_the_maximum_is_at_the_displacement_and_as_sharp_as_reported(particles):
     images, cubes, rotations, shifts, _ = particles
     n_used = images.plane.n_within(9.0)
     scores = shift_scores(images, cubes, np.zeros(3, np.int64), rotations, n_used, 10.0)

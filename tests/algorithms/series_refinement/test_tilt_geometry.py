@@ -87,7 +87,7 @@ def test_all_groups_together_explain_what_moved(wrong):
     assert found.values.sum() > shifts.values.sum()
 
 
-def test_groups_are_told_apart_by_particles_left_out(wrong):
+def test_groups_are_distinguished_by_particles_left_out(wrong):
     poses, positions, displaced = wrong
     rng = np.random.default_rng(8)
     folds = np.arange(len(positions)) % 4

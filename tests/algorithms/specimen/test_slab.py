@@ -35,7 +35,7 @@ def energies(rng, *, thickness, z_offset, tilt_x, tilt_y, n_bodies=300, radius=9
 def test_a_slab_is_found(seed, thickness, z_offset, tilt_x, tilt_y):
     rng = np.random.default_rng(seed)
     fit = fit_slab(energies(rng, thickness=thickness, z_offset=z_offset, tilt_x=tilt_x, tilt_y=tilt_y))
-    assert fit.is_told
+    assert fit.is_certain
     # So few bodies seldom touch a surface: within 60 A of both.
     assert fit.thickness_angstrom == pytest.approx(thickness, abs=0.05 * thickness + 40)
     assert fit.z_offset_angstrom == pytest.approx(z_offset, abs=40)
@@ -113,14 +113,14 @@ def test_noise_is_no_slab(seed):
     noise = energies(rng, thickness=1000, z_offset=0, tilt_x=0, tilt_y=0, n_bodies=0)
     scaled = Energies(noise.ratio / 0.7, Z, noise.centre_xy_angstrom, NOISE_LEVEL)
     fit = fit_slab(scaled)
-    assert not fit.is_told
+    assert not fit.is_certain
     assert math.isfinite(fit.thickness_angstrom)
 
 
 def test_nothing_at_all_is_no_slab(rng):
     empty = energies(rng, thickness=1000, z_offset=0, tilt_x=0, tilt_y=0, n_bodies=0)
     fit = fit_slab(Energies(np.ones_like(empty.ratio), Z, empty.centre_xy_angstrom, NOISE_LEVEL))
-    assert not fit.is_told
+    assert not fit.is_certain
 
 
 @pytest.mark.parametrize("shape", [(60, 64, 48), (61, 63, 49)])

@@ -65,7 +65,7 @@ def test_few_views_tell_no_plane(rng):
 def test_a_plane_that_some_beam_meets_edge_on_is_not_found(slope_x, is_found, rng, monkeypatch):
     """With tilts to 60 degrees a slope of 22 degrees, 0.4, is the limit."""
     images, geometry = make_images(rng, tilt_x=0.0, tilt_y=0.0, height=0.0, n_bodies=0)
-    fit = SimpleNamespace(is_told=True, z_offset_angstrom=40.0, slope_x=slope_x, slope_y=0.1)
+    fit = SimpleNamespace(is_certain=True, z_offset_angstrom=40.0, slope_x=slope_x, slope_y=0.1)
     monkeypatch.setattr(specimen_plane, "fit_slab", lambda _: fit)
     found = find_plane(images, geometry, np.ones(len(TILTS), bool), rng)
     assert found == ((40.0, slope_x, 0.1) if is_found else (0.0, 0.0, 0.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 
-def test_files_are_removed_and_what_is_told_of_them(cryoloom, brighter):
+def test_files_are_removed_and_what_is_printed_of_them(cryoloom, brighter):
     brighter.resume()
     stacks = list(brighter.folder.rglob("*.mrc"))
     assert "draw" in cryoloom("clean", "--keep", "results", "--dry-run")
@@ -16,9 +16,9 @@ def test_files_are_removed_and_what_is_told_of_them(cryoloom, brighter):
     gone = {brighter.folder / path for one in listed for path in one["files"]}
     assert set(brighter.folder.rglob("*.mrc")) == set(stacks) - gone
     assert "nothing to remove" in cryoloom("clean", "--keep", "results")
-    told = cryoloom("status")
-    assert "room for about" in told
-    assert "draw" not in told.splitlines()[-1]
+    printed = cryoloom("status")
+    assert "room for about" in printed
+    assert "draw" not in printed.splitlines()[-1]
 
 
 def test_a_report_is_written_of_series_whose_images_were_removed(cryoloom, brighter):

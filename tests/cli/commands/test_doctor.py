@@ -13,7 +13,7 @@ __all__ = ["fake_steps"]
 
 
 @pytest.mark.usefixtures("fake_steps")
-def test_a_projects_disk_is_told_step_by_step(tmp_path, capsys, monkeypatch):
+def test_a_projects_disk_is_judged_step_by_step(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         "cryoloom.engine.doctor.examine", lambda: []
     )  # of this machine: tests/engine/test_doctor.py

@@ -14,7 +14,7 @@ from cryoloom.errors import UserInputError
 def raw(tmp_path, monkeypatch):
     """A folder whose workflow is that of the fake steps."""
     fake = Workflow.model_validate({"name": "two", "steps": [{"step": "find_series"}, {"step": "draw"}]})
-    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", lambda raw, workflow, told: fake)
+    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", lambda raw, workflow, given: fake)
     return tmp_path
 
 

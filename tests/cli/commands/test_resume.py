@@ -13,8 +13,8 @@ def test_only_the_changed_series_is_made_again(cryoloom, project):
     cryoloom("exclude", "TS_02", "1")
     assert states(cryoloom)["TS_02"] == "outdated"
     n_runs = len(project.database.runs())
-    told = cryoloom("resume", "--dry-run")
-    assert "draw" in told
+    printed = cryoloom("resume", "--dry-run")
+    assert "draw" in printed
     assert len(project.database.runs()) == n_runs
     cryoloom("resume")
     assert set(states(cryoloom).values()) == {"current"}

@@ -35,7 +35,7 @@ def test_further_inputs_and_workers_are_options_beside_the_parameters():
     assert second.help == "Run of a TiltSeries input."
 
 
-def test_a_parameter_that_is_wrong_is_told_with_its_bounds(run, tmp_path):
+def test_a_parameter_that_is_wrong_is_reported_with_its_bounds(run, tmp_path):
     run("process", str(tmp_path), "--project", "p")
     command = command_of(find_step("draw"))
     with pytest.raises(UserInputError, match="brightness"):

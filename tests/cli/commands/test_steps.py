@@ -27,10 +27,10 @@ def test_native_steps_and_programs_are_listed_apart():
 
 
 def test_one_step_is_shown_with_every_parameter():
-    told = said("align_series")
+    printed = said("align_series")
     step = find_step("align_series")
-    assert step.description.split(".")[0] in " ".join(told.split())
-    assert all(f"{parameter} = " in told for parameter in step.params.model_fields)
+    assert step.description.split(".")[0] in " ".join(printed.split())
+    assert all(f"{parameter} = " in printed for parameter in step.params.model_fields)
 
 
 def test_the_reference_has_a_heading_for_every_step():

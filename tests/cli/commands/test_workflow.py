@@ -14,8 +14,10 @@ def test_parameters_of_one_series_on_the_command_line(cryoloom, tmp_path):
     (tmp_path / "w.yaml").write_text(
         "name: fake\nsteps:\n- step: find_series\n- step: draw\n- step: smooth\n"
     )
-    told = cryoloom("workflow", "run", "w.yaml", "--set", "TS_03:smooth.width=4", "--set-series", "own.yaml")
-    assert "report:" in told
+    printed = cryoloom(
+        "workflow", "run", "w.yaml", "--set", "TS_03:smooth.width=4", "--set-series", "own.yaml"
+    )
+    assert "report:" in printed
     listed = cryoloom("decisions")
     assert "TS_01: smooth.width = 3" in listed
     assert "TS_03: smooth.width = 4" in listed  # the option goes before the file
@@ -38,10 +40,10 @@ def test_a_dry_run_tells_memory_work_disk_and_what_is_unfit(cryoloom, project):
         "name: fake\nsteps:\n- step: find_series\n  parameters: {n_series: 5, bad: [TS_02]}\n"
         "- step: draw\n- step: smooth\n"
     )
-    told = cryoloom("workflow", "run", "w.yaml", "--dry-run")
-    assert "unfit: TS_02  find_series: movie a.tif is missing; expected it beside the mdoc" in told
-    assert "free on the disk: " in told
-    draw = next(line for line in told.splitlines() if " draw " in line)
+    printed = cryoloom("workflow", "run", "w.yaml", "--dry-run")
+    assert "unfit: TS_02  find_series: movie a.tif is missing; expected it beside the mdoc" in printed
+    assert "free on the disk: " in printed
+    draw = next(line for line in printed.splitlines() if " draw " in line)
     assert [cell.strip() for cell in draw.split("│")[1:-1]][:4] == ["draw", "2", "2", ""]
     ahead = {one.node: one for one in project.dry_run(str(project.folder.parent / "w.yaml"))}
     assert ahead["draw"].memory_bytes == 1  # as the fake step declares

@@ -24,7 +24,7 @@ def workflow(**second):
     return Workflow.model_validate({"name": "graph", "steps": list(two_branches(**second))})
 
 
-def forecast(project, *args, **kwargs):
+def dry_run(project, *args, **kwargs):
     return {node.node: node for node in project.dry_run(*args, **kwargs)}
 
 
@@ -38,19 +38,19 @@ def state(project):
 
 def test_of_a_new_project_everything_is_ahead(project):
     before = state(project)
-    told = forecast(project, workflow())
-    assert told["find_series"] == PlannedNode("find_series", 3, 0, 0, 0)
-    assert told["draw"] == PlannedNode("draw", 0, 3, 0, 0)
-    assert [told[name].n_later for name in ("smooth", "merge")] == [3, 3]
+    planned = dry_run(project, workflow())
+    assert planned["find_series"] == PlannedNode("find_series", 3, 0, 0, 0)
+    assert planned["draw"] == PlannedNode("draw", 0, 3, 0, 0)
+    assert [planned[name].n_later for name in ("smooth", "merge")] == [3, 3]
     assert state(project) == before
 
 
-def test_before_a_first_run_the_usual_time_is_told_and_then_the_projects_own(project):
-    told = forecast(project, workflow())
-    assert (told["draw"].seconds, told["draw"].seconds_are_usual) == (21.0, True)
-    assert (told["smooth"].seconds, told["smooth"].seconds_are_usual) == (None, False)
+def test_before_a_first_run_the_usual_time_is_given_and_then_the_projects_own(project):
+    planned = dry_run(project, workflow())
+    assert (planned["draw"].seconds, planned["draw"].seconds_are_usual) == (21.0, True)
+    assert (planned["smooth"].seconds, planned["smooth"].seconds_are_usual) == (None, False)
     project.run_workflow(workflow())
-    again = forecast(project, workflow(), parameters={"draw": {"brightness": 2.0}})
+    again = dry_run(project, workflow(), parameters={"draw": {"brightness": 2.0}})
     assert again["draw"].seconds < 21.0
     assert not again["draw"].seconds_are_usual
 
@@ -59,7 +59,7 @@ def test_what_is_done_is_there_and_only_what_changed_is_ahead(project):
     project.run_workflow(workflow())
     before = state(project)
     assert {(n.n_there, n.n_now, n.n_later, n.n_unfit) for n in project.dry_run()} == {(3, 0, 0, 0)}
-    changed = forecast(project, workflow(), parameters={"smooth": {"width": 3}})
+    changed = dry_run(project, workflow(), parameters={"smooth": {"width": 3}})
     assert [changed[name].n_now for name in ("draw", "smooth", "merge")] == [0, 3, 0]
     assert changed["merge"].n_later == 3
     assert state(project) == before
@@ -69,10 +69,10 @@ def test_what_failed_is_ahead_again(project):
     steps = list(two_branches())
     steps[1] = {"step": "draw", "parameters": {"fails_on": ["TS_02"]}}
     project.run_workflow(Workflow.model_validate({"name": "graph", "steps": steps}))
-    told = forecast(project)
-    assert told["draw"] == PlannedNode("draw", 2, 1, 0, 0)
-    assert told["smooth"] == PlannedNode("smooth", 2, 0, 1, 0)
-    assert told["merge"] == PlannedNode("merge", 2, 0, 1, 0)
+    planned = dry_run(project)
+    assert planned["draw"] == PlannedNode("draw", 2, 1, 0, 0)
+    assert planned["smooth"] == PlannedNode("smooth", 2, 0, 1, 0)
+    assert planned["merge"] == PlannedNode("merge", 2, 0, 1, 0)
 
 
 def test_a_project_without_a_request_has_nothing_to_rehearse(project):

@@ -186,7 +186,7 @@ def test_an_item_may_take_all_items_of_a_further_input(project):
     assert worked_on == []
 
 
-def test_a_missing_shared_item_is_told_once(project):
+def test_a_missing_shared_item_is_reported_once(project):
     failing = (
         {"step": "find_series"},
         {"step": "draw"},

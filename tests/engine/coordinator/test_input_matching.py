@@ -150,7 +150,7 @@ def test_two_different_shared_items_are_refused():
         list(made.offer(node, "average_from", item("proteasome", 8)))
 
 
-def test_all_items_of_a_further_input_are_told_by_role_and_name():
+def test_all_items_of_a_further_input_are_named_by_role_and_name():
     made, workflow = matcher(
         {"step": "find_series"}, {"step": "draw"}, {"step": "compare_all", "all_from": "draw"}
     )

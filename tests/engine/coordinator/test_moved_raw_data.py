@@ -1,4 +1,4 @@
-"""Raw data that were moved away: later steps go on from what was imported, and the user is told."""
+"""Raw data that were moved away: later steps go on from what was imported, and the user is warned."""
 
 from __future__ import annotations
 

@@ -101,9 +101,9 @@ def test_a_growing_series_is_worked_on_in_its_newest_state(project):
 def test_a_partner_of_an_earlier_run_serves_every_state_of_a_growing_series(project):
     once = FakeAcquisition([("TS_01", 2)])
     project.run_workflow(workflow(), listener=DiaryOfResults(), open_source=once)
-    partner = f"run:{project.find_run('smooth').id}"
+    further = f"run:{project.find_run('smooth').id}"
     merging = Workflow.model_validate({"name": "merging", "steps": [
-        {"step": "find_series"}, {"step": "draw"}, {"step": "merge", "second_from": partner},
+        {"step": "find_series"}, {"step": "draw"}, {"step": "merge", "second_from": further},
     ]})  # fmt: skip
     diary = DiaryOfResults()
     merged = lambda: any(node == "merge" for node, _, _ in diary.finished_items)  # noqa: E731

@@ -39,11 +39,11 @@ def draw(project, name, **parameters):
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_tasks_end_with_their_result_or_their_error(tmp_path, n_workers):
     executor = InProcessExecutor("cpu", n_workers)
-    told = []
+    reported = []
     names = [f"TS_{i}" for i in range(4)]
 
     def tell(task, done, total):
-        told.append((task.item, done, total))
+        reported.append((task.item, done, total))
 
     futures = [executor.submit(draw(tmp_path, name, fails_on=["TS_2"]), tell) for name in names]
     outcomes = [future.result(timeout=60) for future in futures]
@@ -51,7 +51,7 @@ def test_tasks_end_with_their_result_or_their_error(tmp_path, n_workers):
     assert [outcome.task.item for outcome in outcomes] == names
     assert [outcome.error is None for outcome in outcomes] == [True, True, False, True]
     assert outcomes[2].error["kind"] == "DataUnfitError"
-    assert ("TS_0", 5, 5) in told
+    assert ("TS_0", 5, 5) in reported
     again = execute(outcomes[3].task, Resources("cpu", 1, 1 << 30), lambda done, total: None)
     assert again.figures["mean"] == outcomes[3].figures["mean"]  # the same random numbers on any thread
 

@@ -40,8 +40,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's
 import cryoloom.engine.executors.slurm
 print(signal.getsignal(signal.SIGINT).__name__)
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "default_int_handler"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "default_int_handler"
 
 
 def test_a_job_asks_for_what_the_file_says():
@@ -166,7 +166,7 @@ def test_the_only_job_does_a_gathering_step_and_its_parts_and_survives_a_death(t
 
 
 @pytest.mark.usefixtures("fake_steps", "slurm")
-def test_a_job_slurm_would_refuse_is_told_before_anything_runs(tmp_path):
+def test_a_job_slurm_would_refuse_is_reported_before_anything_runs(tmp_path):
     project = Project.create(tmp_path / "project")
     params = PARAMS.model_copy(update={"partition": "no_such_partition"})
     with pytest.raises(UserInputError, match=r"Slurm refuses such jobs: .*partition"):
@@ -177,7 +177,7 @@ def test_a_job_slurm_would_refuse_is_told_before_anything_runs(tmp_path):
 
 @pytest.mark.slow  # Slurm takes its time; its fast twin is above
 @pytest.mark.usefixtures("fake_steps", "slurm")
-def test_jobs_that_end_before_their_worker_came_are_told(tmp_path, monkeypatch):
+def test_jobs_that_end_before_their_worker_came_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("cryoloom.engine.executors.slurm._LOOK_SECONDS", 3)
     project = Project.create(tmp_path / "project")
     params = PARAMS.model_copy(update={"preamble": ("echo no such module cuda >&2", "exit 1")})

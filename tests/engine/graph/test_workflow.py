@@ -68,7 +68,7 @@ def test_an_item_without_partner_fails_with_its_name(project):
     assert states(project, "merge") == {"TS_01": "done", "TS_02": "failed", "TS_03": "done"}
 
 
-def test_a_partner_that_failed_is_told_once(project):
+def test_a_failed_item_of_a_further_input_is_reported_once(project):
     steps = list(two_branches())
     steps[1] = {"step": "draw", "parameters": {"fails_on": ["TS_02"]}}
     summary, _ = run(project, *steps)

@@ -31,21 +31,21 @@ def lines(project, node, item):
 
 def test_figures_warnings_and_the_end_are_logged(project):
     run(project, {"step": "draw"}, {"step": "outside_program"})
-    told = lines(project, "draw", "TS_01")
-    assert told[0].startswith("draw of TS_01: draw 1 on ")
-    assert told[1] == "n_included = 5"
-    assert told[2].startswith("mean = ")
-    assert told[-1].startswith("done in ")
-    told = lines(project, "outside_program", "TS_02")
-    assert told[1].startswith("$ ")
-    assert told[2:4] == ["lines from outside", "warning: it is not known what it did"]
+    logged = lines(project, "draw", "TS_01")
+    assert logged[0].startswith("draw of TS_01: draw 1 on ")
+    assert logged[1] == "n_included = 5"
+    assert logged[2].startswith("mean = ")
+    assert logged[-1].startswith("done in ")
+    logged = lines(project, "outside_program", "TS_02")
+    assert logged[1].startswith("$ ")
+    assert logged[2:4] == ["lines from outside", "warning: it is not known what it did"]
 
 
 def test_a_failure_is_logged_and_a_second_try_follows_it(project):
     run(project, {"step": "draw", "parameters": {"fails_on": ["TS_01"]}})
     project.resume()
-    told = lines(project, "draw", "TS_01")
-    assert told.count("failed: too few tilts, n_tilts=4, needed=10") == 2
+    logged = lines(project, "draw", "TS_01")
+    assert logged.count("failed: too few tilts, n_tilts=4, needed=10") == 2
     run(project, {"step": "draw", "parameters": {"flaw": "type"}})
     assert any("Traceback" in line for line in lines(project, "draw", "TS_01"))
 

@@ -48,14 +48,14 @@ def test_steps_tell_figures_and_cite(project):
     assert re.search(r"cryoloom \S+ ran on Python 3\S+ with numpy \S+, torch \S+, on cpu\.", text)
 
 
-def test_what_is_at_its_default_is_not_told(project):
+def test_what_is_at_its_default_is_not_written(project):
     run(project, *chain())
     text = methods_text(project.database)
     assert "Images were drawn; the median mean was 1 [1]." in text
     assert "other than the defaults" not in text
 
 
-def test_who_fell_away_is_told(project):
+def test_items_that_were_not_processed_are_counted(project):
     run(project, *chain(fails_on=["TS_02"]))
     assert "; 2 went through to the end, 1 could not be processed." in methods_text(project.database)
     project.run("choose", input="draw", at_least=100.0)
@@ -74,7 +74,7 @@ def test_of_one_run_it_tells_what_led_there(project):
     assert "smooth: width = 3" in text
 
 
-def test_where_nothing_was_run_nothing_is_told(project):
+def test_where_nothing_was_run_nothing_is_written(project):
     assert methods_text(project.database) == "Nothing was run yet."
 
 

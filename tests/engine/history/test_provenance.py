@@ -43,7 +43,7 @@ def test_the_way_from_the_source_to_a_file(project):
     json.dumps(origin.as_data(project.folder), default=str)
 
 
-def test_both_ways_are_told_where_two_sets_meet(project):
+def test_both_ways_are_named_where_two_sets_meet(project):
     merged = next(i for i in project.database.items(project.find_run("merge").id) if i.name == "TS_01")
     names = {i.run_id: i for i in project.database.ancestors(merged)}
     nodes = {made.id: made.node for made in project.database.runs()}

@@ -26,7 +26,7 @@ def project(tmp_path):
     return project
 
 
-def test_a_copy_takes_parameters_and_inputs_and_changes_what_is_told(project):
+def test_a_copy_takes_parameters_and_inputs_and_changes_what_is_given(project):
     diary = Diary()
     project.run("draw", like="draw", brightness=5.0, seconds=0.001, listener=diary)
     assert len(diary.worked_on) == 3

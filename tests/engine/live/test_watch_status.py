@@ -27,7 +27,7 @@ def test_the_last_state_is_read(tmp_path):
 def test_a_file_from_before_arrivals_were_kept_is_read(tmp_path):
     one = {"name": "TS_01", "state": "open", "n_whole": 3, "n_told": 41, "note": ""}
     (tmp_path / "watch.json").write_text(json.dumps([one]))
-    assert series_being_watched(tmp_path) == [SeriesStatus(**one)]
+    assert series_being_watched(tmp_path) == [SeriesStatus("TS_01", "open", 3, 41)]  # n_told: its former name
     assert arrivals_of(tmp_path) == Arrivals()
 
 

@@ -102,7 +102,7 @@ def test_room_taken_before_it_is_filled_is_no_movie(tmp_path, raw):
         assert not only(folder, 1000.0 * filled + SETTLE_SECONDS).whole, filled
 
 
-def test_a_movie_with_fewer_frames_than_told_is_waited_for(tmp_path, raw, context):
+def test_a_movie_with_fewer_frames_than_the_mdoc_gives_is_waited_for(tmp_path, raw, context):
     (raw / "TS_01.mdoc").write_text(HEADER + section(0, "a.tif", 4) + section(1, "b.tif", 4))
     (raw / "a.tif").write_bytes(movie_bytes(tmp_path, n_frames=4))
     (raw / "b.tif").write_bytes(movie_bytes(tmp_path, n_frames=2))  # whole, as if two frames were to come
@@ -126,7 +126,7 @@ def test_an_mdoc_that_is_written_anew_or_half_is_read_when_it_can_be(tmp_path, r
     assert "gives no TiltAngle" in only(folder, 2.0).unfinished["TS_01"]
     mdoc.write_text(text)
     one = only(folder, SETTLE_SECONDS)
-    assert (one.n_told, len(one.whole)) == (2, 2)
+    assert (one.n_in_metadata, len(one.whole)) == (2, 2)
     assert [t.acquisition_index for t in folder.series(one, context, closing=False).tilts] == [0, 1]
 
 
@@ -137,7 +137,7 @@ def test_one_mdoc_per_movie(tmp_path, raw):
         (raw / name).write_bytes(movie_bytes(tmp_path))
         (raw / f"{name}.mdoc").write_text(HEADER + section(i, name))
         one = only(folder, 20.0 * i)
-        assert (one.name, one.n_told) == ("Pos_1", i + 1)
+        assert (one.name, one.n_in_metadata) == ("Pos_1", i + 1)
     assert len(only(folder, 60.0).whole) == 3
 
 
@@ -148,11 +148,11 @@ def test_names_without_mdoc(tmp_path, raw):
     (raw / "TS_01_000_0.0.tif").write_bytes(movie_bytes(tmp_path))
     folder.look(10.0)
     one = only(folder, 20.0)
-    assert (one.name, one.n_told) == ("TS_01", 2)
+    assert (one.name, one.n_in_metadata) == ("TS_01", 2)
     assert one.whole == {raw / "TS_01_000_0.0.tif"}
     (raw / "TS_01_003_6.0.tif").write_bytes(movie_bytes(tmp_path))
     one = only(folder, 30.0)
-    assert one.n_told == 4
+    assert one.n_in_metadata == 4
     assert one.unfinished["the movie numbered 2"] == "missing"
 
 
@@ -203,4 +203,4 @@ def test_mdocs_below_and_movies_behind_a_link(raw, tmp_path):
     folder = watched(raw)
     folder.look(0.0)
     now = only(folder, SETTLE_SECONDS + 1)
-    assert (now.n_told, len(now.whole), now.unfinished) == (3, 3, {})
+    assert (now.n_in_metadata, len(now.whole), now.unfinished) == (3, 3, {})

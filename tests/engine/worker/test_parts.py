@@ -1,4 +1,4 @@
-"""Parts of a step's work: in order, the same whoever does them, done again when a worker is lost."""
+"""Parts of a step's work: in order, equal for any number of workers, repeated if a worker is lost."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def with_pool(context, pool, n_at_once=3):
 
 
 def test_results_come_in_the_order_of_the_parts(context):
-    told = []
+    reported = []
     parts = [{"numbers": np.arange(i, i + 3)} for i in range(7)]
-    results = context.map(squared, parts, progress=lambda *how: told.append(how))
+    results = context.map(squared, parts, progress=lambda *how: reported.append(how))
     assert [list(r["squares"]) for r in results] == [[i * i, (i + 1) ** 2, (i + 2) ** 2] for i in range(7)]
-    assert told[-1] == (7, 7)
+    assert reported[-1] == (7, 7)
     assert len({r["drawn"][0] for r in results}) == 7
     again = context.map(squared, parts)
     assert again[0]["drawn"][0] != results[0]["drawn"][0]  # another call, other numbers

@@ -46,7 +46,7 @@ def test_a_preamble_makes_the_program_known(run, settings, tmp_path):
 
 
 def test_a_container(run, settings, tmp_path, weaver):
-    """A stand-in for apptainer that starts what it is told in the folder it is told."""
+    """A stand-in for apptainer that starts the given program in the given folder."""
     image = tmp_path / "looms.sif"
     image.touch()
     weaver("print('inside', os.getcwd(), ARGUMENTS)")

@@ -34,7 +34,7 @@ def test_the_program_reads_its_answers_and_its_exit_code_is_handed_on(tmp_path):
         assert supervisor.stdout.read() == "1.35\n300\n"
 
 
-def test_a_signal_is_told_as_a_shell_does(tmp_path):
+def test_a_signal_is_reported_as_a_shell_does(tmp_path):
     with start(tmp_path, "sh", "-c", "kill -11 $$") as supervisor:
         assert exit_code(supervisor) == 128 + 11
 

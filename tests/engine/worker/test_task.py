@@ -37,9 +37,9 @@ def task(tmp_path):
 
 
 def run(task):
-    told = []
-    outcome = execute(task, RESOURCES, lambda done, total: told.append((done, total)))
-    return outcome, told
+    reported = []
+    outcome = execute(task, RESOURCES, lambda done, total: reported.append((done, total)))
+    return outcome, reported
 
 
 def files_of(task):
@@ -48,9 +48,9 @@ def files_of(task):
 
 
 def test_a_result_is_plain_data_with_files_figures_and_a_log(task):
-    outcome, told = run(task)
+    outcome, reported = run(task)
     assert outcome.error is None
-    assert told == [(i, 5) for i in range(1, 6)]
+    assert reported == [(i, 5) for i in range(1, 6)]
     assert json.loads(json.dumps(outcome.value)) == outcome.value
     assert outcome.figures["n_included"] == 5
     assert outcome.figures["mean"] == pytest.approx(2.0, abs=0.2)

@@ -139,7 +139,7 @@ def test_sections_of_old_versions_count_from_zero(tmp_path):
     assert [view.section for view in read_aretomo(tmp_path / "a.aln", (40, 60), 2.7).views] == [0, 2]
 
 
-def test_what_aretomo_cannot_be_told_is_refused(rng, tmp_path):
+def test_what_an_aln_file_cannot_hold_is_refused(rng, tmp_path):
     with pytest.raises(DataUnfitError, match="magnification"):
         write_aretomo([(make_series(rng, magnification=1.03), None)], tmp_path)
     series = make_series(rng, x_tilt=2.0)

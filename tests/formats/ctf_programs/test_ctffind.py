@@ -74,7 +74,7 @@ def test_aretomo_round_trip_whatever_the_order_of_the_stack(tmp_path):
     assert_same_ctfs(ctfs_by_tilt(found, series), series, to_angstrom=0.006)
 
 
-def test_a_folder_of_single_images_is_told_by_names(tmp_path):
+def test_a_folder_of_single_images_is_matched_by_names(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text("1 9000 8000 10 0 0.1 12\n")
     (tmp_path / "a_avrot.txt").write_text("# 1D profile\n0 1 2\n")

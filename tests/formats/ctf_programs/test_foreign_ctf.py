@@ -1,4 +1,4 @@
-"""Which tilt a foreign CTF belongs to: told by section, rank, name or angle, and refused when in doubt."""
+"""Which tilt a foreign CTF belongs to: found by section, rank, name or angle, and refused when in doubt."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_names_of_movies_are_found_with_what_programs_add(series):
     [
         (ForeignCtfView(CTF, section=5), "section 6, the stack of TS_01 has 5"),
         (ForeignCtfView(CTF, tilt_rank=5), "more values than TS_01 has images"),
-        (ForeignCtfView(CTF, tilt_deg=-1.5), "0 exposures within 1.35 deg"),
+        (ForeignCtfView(CTF, tilt_deg=-1.5), "0 tilts within 1.35 deg"),
         (ForeignCtfView(CTF, section=3, tilt_range_deg=(-3.0, -3.0)), "gives other tilt angles"),
         (ForeignCtfView(CTF), "does not show which image"),
     ],

@@ -25,11 +25,11 @@ def test_an_alignment_leads_from_the_image_to_the_specimen(written):
     series, path = written
     (region,) = json.loads(path.read_text())["regions"]
     image = {one["id"]: one for one in region["tilt_series"][0]["images"]}
-    for told in region["alignments"][0]["projection_alignments"]:
-        tilt = next(t for t in series.tilts if t.section == image[told["tilt_image_id"]]["section"])
+    for projection in region["alignments"][0]["projection_alignments"]:
+        tilt = next(t for t in series.tilts if t.section == image[projection["tilt_image_id"]]["section"])
         point = np.array([[30.0, -20.0, 10.0]])
         seen = project(point, tilt.pose.matrix[None], np.array([tilt.pose.shift_xy_angstrom]))[0, 0]
-        translation, affine = (list(one.values())[1] for one in told["sequence"])
+        translation, affine = (list(one.values())[1] for one in projection["sequence"])
         on_ray = np.array(affine) @ (np.array([*seen, 0.0]) + translation)
         beam = np.array(affine) @ (0.0, 0.0, 1.0)
         assert_allclose(np.cross(point[0] - on_ray, beam), 0.0, atol=1e-9)
@@ -43,10 +43,13 @@ def test_an_alignment_leads_from_the_image_to_the_specimen(written):
 def test_the_other_order_is_read_too(written, tmp_path):
     _, path = written
     data = json.loads(path.read_text())
-    for told in data["regions"][0]["alignments"][0]["projection_alignments"]:
-        translation, affine = told["sequence"]
+    for projection in data["regions"][0]["alignments"][0]["projection_alignments"]:
+        translation, affine = projection["sequence"]
         turned = np.array(affine["affine"]) @ translation["translation"]
-        told["sequence"] = [affine, {"transformation_type": "translation", "translation": turned.tolist()}]
+        projection["sequence"] = [
+            affine,
+            {"transformation_type": "translation", "translation": turned.tolist()},
+        ]
     (tmp_path / "other.json").write_text(json.dumps(data))
     first, second = (read_cets_alignment(p).views for p in (path, tmp_path / "other.json"))
     for a, b in zip(first, second, strict=True):

@@ -13,11 +13,11 @@ SOURCE, SHAPE = Path("TS_01.xf"), (4092, 5760)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("source_yx", "expected"),
     [(None, 1.35), (SHAPE, 1.35), ((1023, 1440), 5.4), ((1022, 1440), 5.4), ((8184, 11520), 0.675)],
 )
-def test_images_are_taken_for_ours_binned(told, expected):
-    assert scaled_pixel_size(SOURCE, told, SHAPE, 1.35) == pytest.approx(expected)
+def test_images_are_taken_for_ours_binned(source_yx, expected):
+    assert scaled_pixel_size(SOURCE, source_yx, SHAPE, 1.35) == pytest.approx(expected)
 
 
 def test_images_of_other_proportions_are_refused():

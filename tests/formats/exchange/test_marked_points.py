@@ -73,7 +73,7 @@ def test_a_real_dynamo_table_numbers_models_and_tomograms(data):
         ("1 2 nan\n", "not finite"),
     ],
 )
-def test_what_cannot_be_right_is_told_with_its_line(tmp_path, text, said):
+def test_what_cannot_be_right_is_reported_with_its_line(tmp_path, text, said):
     path = tmp_path / "points.txt"
     path.write_text(text)
     with pytest.raises(UserInputError, match=said):

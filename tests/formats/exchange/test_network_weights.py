@@ -1,4 +1,4 @@
-"""Weights of networks: arrays and facts come back, other files are told apart."""
+"""Weights of networks: arrays and facts come back, other files are recognised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_weights_and_facts_come_back(tmp_path, rng):
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_other_files_are_told_apart(tmp_path):
+def test_other_files_are_recognised(tmp_path):
     with pytest.raises(UserInputError, match=r"do not exist; give a network.safetensors"):
         read_network(tmp_path / "none.safetensors")
     (tmp_path / "model.pt").write_bytes(b"\x80\x02pickle" * 20)

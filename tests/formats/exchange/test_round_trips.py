@@ -87,9 +87,9 @@ def back(program, series, tmp_path):
     found = import_alignment(bare, ImportAlignmentParams(folder=tmp_path, program=program), MemoryContext())
     whose = PROGRAMS[program]["ctf"]
     _, path = find_ctf(tmp_path, series.name, whose)
-    told = read_ctf(whose, path, found)
+    read = read_ctf(whose, path, found)
     ctfs = {
-        i: {"ctf": replace(ctf, refers_to=told.refers_to)} for i, ctf in ctfs_by_tilt(told, found).items()
+        i: {"ctf": replace(ctf, refers_to=read.refers_to)} for i, ctf in ctfs_by_tilt(read, found).items()
     }
     return with_defocus_at_origin(found.with_tilts(ctfs), assume_centred=True)
 
@@ -127,9 +127,9 @@ def test_the_handedness_comes_back(series, program, tmp_path):
     """Files of a defocus for one handedness say it; others leave it to the user."""
     PROGRAMS[program]["write"]([(series, None)], tmp_path)
     whose = PROGRAMS[program]["ctf"]
-    told = read_ctf(whose, find_ctf(tmp_path, series.name, whose)[1], series).handedness
+    handedness = read_ctf(whose, find_ctf(tmp_path, series.name, whose)[1], series).handedness
     expected = {"cets": {1.0: 1, -1.0: -1}, "imod": {1.0: None, -1.0: -1}}
-    assert told == expected.get(program, {}).get(series.handedness.applied)
+    assert handedness == expected.get(program, {}).get(series.handedness.applied)
 
 
 def test_doses_in_the_files(series, program, tmp_path):

@@ -61,7 +61,7 @@ def test_plain_defocus_of_every_version(tmp_path, version):
         assert ctf.defocus_u_angstrom == ctf.defocus_v_angstrom == 10.0 * (3000 + tilt.section)
 
 
-def test_old_files_that_count_from_0_are_told_by_their_angles(tmp_path):
+def test_old_files_that_count_from_0_are_recognised_by_their_angles(tmp_path):
     series = series_with_ctfs(ANGLES)
     path = write(tmp_path / "a.defocus", "1 1 -30 -30 3001\n2 2 0 0 3002\n3 3 30 30 3003\n")
     read = read_imod_defocus(path, series)

@@ -1,4 +1,4 @@
-"""EER movies: every event on its pixel, at any sampling, as imagecodecs has it; damage is told."""
+"""EER movies: every event on its pixel, at any sampling, as imagecodecs has it; damage is reported."""
 
 from __future__ import annotations
 

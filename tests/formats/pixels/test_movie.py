@@ -1,4 +1,4 @@
-"""Movies: every writer's files come back as counts with row 0 at the bottom; damaged ones are told apart."""
+"""Movies: every writer's files come back as counts with row 0 at the bottom; damaged ones are recognised."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_another_movie_than_at_import_is_refused(tmp_path, rng):
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, rng.integers(0, 5, (4, 16, 24), np.uint8), photometric="minisblack")
     movie = describe_movie(path)
-    for told in (replace(movie, n_frames=5), replace(movie, shape_yx=(24, 16))):
+    for wrong in (replace(movie, n_frames=5), replace(movie, shape_yx=(24, 16))):
         with pytest.raises(DataUnfitError, match="not as it was at import") as caught:
-            open_movie(told)
+            open_movie(wrong)
         assert caught.value.facts["got_frames"] == 4
 
 

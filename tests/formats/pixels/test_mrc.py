@@ -201,7 +201,7 @@ def test_a_failing_disk_leaves_nothing(tmp_path, monkeypatch, code, says):
     assert os.listdir(tmp_path) == []
 
 
-def test_too_little_room_is_told_before_work_begins(tmp_path):
+def test_too_little_room_is_reported_before_work_begins(tmp_path):
     with pytest.raises(TransientError, match="no room") as caught:
         MrcSink(tmp_path / "out.mrc", (100, 500000, 500000), 1.0)
     assert caught.value.facts["needed_bytes"] > caught.value.facts["free_bytes"]

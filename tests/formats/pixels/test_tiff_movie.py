@@ -45,7 +45,7 @@ def test_reads_counts_marked_as_signed_bytes(tmp_path):
         assert_array_equal(open_movie(describe_movie(path)).read_sum(0, 1), counts[::-1])
 
 
-def test_a_damaged_strip_is_told(tmp_path, rng):
+def test_a_damaged_strip_is_reported(tmp_path, rng):
     path = tmp_path / "bad.tif"
     tifffile.imwrite(path, rng.integers(0, 5, (1, 64, 64), np.uint8), compression="lzw")
     with tifffile.TiffFile(path) as tiff:

@@ -126,7 +126,7 @@ def test_real_particles_on_spheres_have_the_normal_as_their_prior(tmp_path, data
     assert_array_equal(np.unique(rows.half), [1, 2])
 
 
-def test_a_cut_file_is_told(data):
+def test_a_cut_file_is_reported(data):
     with pytest.raises(DataUnfitError, match="cut off"):
         read_relion_particles(data / "relion5/empiar-10164/Extract_particles_head.star")
 

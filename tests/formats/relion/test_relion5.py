@@ -116,7 +116,7 @@ def test_missing_and_wrong_files_are_found(rng, tmp_path):
         verify_relion5(tmp_path)
 
 
-def test_refuses_what_relion_cannot_be_told(rng, tmp_path):
+def test_refuses_what_a_relion_table_cannot_hold(rng, tmp_path):
     series = make_series(rng)
     with pytest.raises(UserInputError, match="nothing"):
         write_relion5([], tmp_path)

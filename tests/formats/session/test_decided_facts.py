@@ -80,7 +80,7 @@ def test_the_voltage_is_the_user_s_the_mdoc_s_or_300(tmp_path):
     assert "no voltage is given" in evidence.note
 
 
-def test_movies_with_other_frames_than_told_are_named_but_not_eer():
+def test_movies_with_other_frames_than_the_mdoc_gives_are_named_but_not_eer():
     short = Movie(Path("b.tif"), 5, (10, 10))
     evidence = number_of_frames([MOVIE, short], [8, 8])
     assert evidence.value == "5 to 8"

@@ -45,7 +45,7 @@ def test_what_a_file_means(tmp_path, values, suffix, divides, expect):
     assert_allclose(load_gain(gain, (6, 4)), expect(values), rtol=1e-6)
 
 
-def test_is_oriented_as_told(tmp_path, values):
+def test_is_oriented_as_asked(tmp_path, values):
     gain = GainReference(saved(tmp_path / "gain.mrc", values), quarter_turns=1, flip="left_right")
     assert_array_equal(load_gain(gain, (4, 6)), orient_image(values, 1, "left_right"))
 

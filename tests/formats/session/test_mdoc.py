@@ -97,7 +97,7 @@ def test_montage(data):
     ],
 )
 def test_dose_precedence(tmp_path, keys, expected):
-    told = {
+    usual = {
         "FrameDosesAndNumber": "0.25 4 0.5 3",
         "DoseRate": "8",
         "ExposureTime": "2",
@@ -106,7 +106,7 @@ def test_dose_precedence(tmp_path, keys, expected):
         "CountsPerElectron": "20",
         "DividedBy2": "1",
     }
-    lines = "\n".join(f"{key} = {value}" for key, value in (told | keys).items())
+    lines = "\n".join(f"{key} = {value}" for key, value in (usual | keys).items())
     assert mdoc_of(tmp_path, f"[ZValue = 0]\n{lines}").sections[0].dose_per_angstrom2() == expected
 
 

@@ -52,12 +52,12 @@ def test_what_is_described_again_is_left_out_with_a_note(tmp_path):
     paths[-1].write_text("PixelSpacing = 20\n\n[ZValue = 0]\nTiltAngle = 0.0\n")
     found, notes = series_of_mdocs(paths)
     assert [one.name for one in found] == ["TS_01"]
-    told = " / ".join(notes)
-    assert "TS_01_override.mdoc repeats another mdoc; left out" in told
-    assert "TS_01.mdoc names the same movies as the mdoc of copy; left out" in told or (
-        "copy.mdoc names the same movies as the mdoc of TS_01; left out" in told
+    listed = " / ".join(notes)
+    assert "TS_01_override.mdoc repeats another mdoc; left out" in listed
+    assert "TS_01.mdoc names the same movies as the mdoc of copy; left out" in listed or (
+        "copy.mdoc names the same movies as the mdoc of TS_01; left out" in listed
     )
-    assert "map.mdoc names no movies" in told
+    assert "map.mdoc names no movies" in listed
 
 
 def test_an_mdoc_of_two_series_is_unfit(tmp_path):

@@ -60,7 +60,7 @@ def test_poses_exclusions_and_images_survive(rng, tmp_path):
 
 
 @pytest.mark.parametrize(("handedness", "inverted"), [(1.0, "False"), (-1.0, "True")])
-def test_defocus_is_told_as_warp_reckons_it(rng, tmp_path, handedness, inverted):
+def test_defocus_is_written_as_warp_defines_it(rng, tmp_path, handedness, inverted):
     """Warp: defocus = grid + z' / 1e4 in its volume, or in ours, which is mirrored, with inverted angles."""
     series = make_series(rng, handedness=handedness)
     write_warp([(series, None)], tmp_path)

@@ -1,4 +1,4 @@
-"""What AreTomo is told of a series: its angles in the order of the sections, and the tilt axis."""
+"""What AreTomo is given of a series: its angles in the order of the sections, and the tilt axis."""
 
 from __future__ import annotations
 

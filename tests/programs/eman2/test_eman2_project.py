@@ -1,4 +1,4 @@
-"""What EMAN2 is told of a series projects points to where our poses do."""
+"""What EMAN2 is given of a series projects points to where our poses do."""
 
 from __future__ import annotations
 

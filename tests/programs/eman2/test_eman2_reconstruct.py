@@ -39,18 +39,18 @@ def test_axes_and_origin(series, context, hand, voxel_at, beyond):
     for before, after in zip(series.included, found.series.included, strict=True):
         moved = np.array(after.pose.shift_xy_angstrom) - np.array(before.pose.shift_xy_angstrom)
         assert_allclose(moved, (before.pose.matrix @ np.array(beyond, float))[:2], atol=1e-9)
-    told = json.loads((context.scratch() / "info" / "images_info.json").read_text())
-    assert len(told["tlt_params"]) == 6
-    assert "defocus" not in told
+    written = json.loads((context.scratch() / "info" / "images_info.json").read_text())
+    assert len(written["tlt_params"]) == 6
+    assert "defocus" not in written
     assert context.figures["n_tilts"] == 6
 
 
 def test_phases_are_flipped_by_the_ctfs(series, context):
     params = Eman2ReconstructParams(correct_ctf=True, halves=False, thickness_angstrom=60.0)
     eman2_reconstruct(series, params, context)
-    told = json.loads((context.scratch() / "info" / "images_info.json").read_text())
-    assert len(told["defocus"]) == 6
-    assert told["phase"][0] == pytest.approx(np.rad2deg(np.arcsin(0.1)), abs=1e-3)
+    written = json.loads((context.scratch() / "info" / "images_info.json").read_text())
+    assert len(written["defocus"]) == 6
+    assert written["phase"][0] == pytest.approx(np.rad2deg(np.arcsin(0.1)), abs=1e-3)
 
 
 def test_what_it_cannot_reconstruct(series, context):

@@ -49,7 +49,7 @@ class _Known:
 
 @pytest.fixture
 def beads(rng):
-    """``(n, 3)`` xyz in angstrom, far enough apart to be told."""
+    """``(n, 3)`` xyz in angstrom, far enough apart to be distinguished."""
     found = [rng.uniform((-500, -600, -200), (500, 600, 200))]
     while len(found) < 18:
         one = rng.uniform((-500, -600, -200), (500, 600, 200))
@@ -101,7 +101,7 @@ def test_tilt_puts_beads_where_they_are(series, beads, context):
     )
     made = imod_reconstruct(series, params, context)
     volume, voxel = np.asarray(made.volume), made.voxel_size_angstrom
-    # The volume's own origin is told by the poses that it carries.
+    # The volume's own origin is given by the poses that it carries.
     tilt = made.series.included[0]
     before = next(t for t in series.tilts if t.acquisition_index == tilt.acquisition_index)
     matrix = projection_matrices(AXIS, before.pose.tilt_deg)

@@ -78,7 +78,7 @@ def node(name: str, step: str, **parameters: Any) -> CurrentNode:
     return CurrentNode(name, step, {"parameters": parameters}, {}, 1)
 
 
-def test_a_slab_is_told_to_who_measures_it_and_its_tomogram_holds_it() -> None:
+def test_a_slab_is_given_to_the_step_that_measures_it_and_its_tomogram_holds_it() -> None:
     slab = {"thickness_angstrom": 1000.0, "z_offset_angstrom": -80.0, "tilt_x_deg": 1.0, "tilt_y_deg": 2.0}
     decided = events(("slab", "TS_02", "", {**slab, "run": 6}))
     nodes = [

@@ -15,14 +15,14 @@ from makers.web_project import MISPLACED, MISPLACED_BY_ANGSTROM, PARAMS, MadePro
 
 @pytest.mark.parametrize("click", [(5.0, 0.0), (-3.0, 4.0), (0.3, -5.0)])
 @pytest.mark.parametrize("truth", [(40.5, 30.5), (41.2, 29.7)])
-@pytest.mark.parametrize("told_px", [6.0, 8.0, 11.0])
+@pytest.mark.parametrize("given_px", [6.0, 8.0, 11.0])
 def test_a_click_five_pixels_off_finds_the_bead(
-    click: tuple[float, float], truth: tuple[float, float], told_px: float, rng: np.random.Generator
+    click: tuple[float, float], truth: tuple[float, float], given_px: float, rng: np.random.Generator
 ) -> None:
     y, x = np.meshgrid(np.arange(60) + 0.5, np.arange(80) + 0.5, indexing="ij")
     image = 100 - 40 / (1 + np.exp(2 * (np.hypot(x - truth[0], y - truth[1]) - 4.0)))
     image += rng.normal(0, 6, image.shape)
-    found = bead_centre(image.astype(np.float32), truth[0] + click[0], truth[1] + click[1], told_px)
+    found = bead_centre(image.astype(np.float32), truth[0] + click[0], truth[1] + click[1], given_px)
     assert np.hypot(found[0] - truth[0], found[1] - truth[1]) < 0.5
 
 

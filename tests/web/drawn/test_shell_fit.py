@@ -24,7 +24,7 @@ def test_a_drawn_sphere_finds_the_shell(rng: np.random.Generator) -> None:
     assert len(points) > 100
 
 
-def test_a_sphere_outside_of_the_volume_is_told() -> None:
+def test_a_sphere_outside_of_the_volume_is_reported() -> None:
     volume = np.full((32, 32, 32), 128, np.uint8)
     with pytest.raises(DataUnfitError, match="points"):
         fit_shell(volume, 20.0, np.array([5000.0, 0.0, 0.0]), 200.0)

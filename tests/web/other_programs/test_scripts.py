@@ -1,4 +1,4 @@
-"""The scripts are run with programs that note what they are told; places against known truth."""
+"""The scripts are run with programs that record what they are given; places against known truth."""
 
 from __future__ import annotations
 

@@ -76,7 +76,9 @@ def test_raw_frames_of_an_eer_are_shown_in_groups(tmp_path: Path, shelf: ImageSh
     assert [int(image.pixels[i].sum()) for i in range(3)] == [40, 40, 10]
 
 
-def test_what_cannot_be_shown_is_told(tmp_path: Path, shelf: ImageShelf, rng: np.random.Generator) -> None:
+def test_what_cannot_be_shown_is_reported(
+    tmp_path: Path, shelf: ImageShelf, rng: np.random.Generator
+) -> None:
     path = mrc(tmp_path / "a.mrc", (2, 8, 10), rng)
     with pytest.raises(UserInputError, match="1 files were given; there is no number 1"):
         FilesView([path], shelf).image(1)

@@ -60,10 +60,10 @@ def test_a_slice_along_x_is_the_mean_of_its_columns(shape: tuple[int, ...], rng:
 @pytest.mark.parametrize("shape", [(20, 310, 270), (7, 33, 521)])
 def test_levels_hold_the_values_of_the_volume(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     values = volume(shape)
-    told: list[float] = []
-    levels = make_levels(values, tmp_path / "levels", "volume", told.append)
+    reported: list[float] = []
+    levels = make_levels(values, tmp_path / "levels", "volume", reported.append)
     assert [array.shape for array in levels.arrays] == level_shapes(shape, "volume")
-    assert told[-1] == 1.0
+    assert reported[-1] == 1.0
     low, high = levels.ranges[0]
     step = (high - low) / 255
     inside = (values > low) & (values < high)

@@ -231,11 +231,11 @@ def common_line_of(
     return find_common_line(small, geometry.tilt_deg, geometry.shift_xy_angstrom, usable, candidates)
 
 
-def agreed_axis(told_deg: float | None, line_deg: float) -> float | None:
+def agreed_axis(nominal_deg: float | None, line_deg: float) -> float | None:
     """Mean of the axes by metadata and by the common line, in the latter's direction; None if they differ."""
-    if told_deg is None:
+    if nominal_deg is None:
         return None
-    apart = (told_deg - line_deg + 90.0) % 180.0 - 90.0
+    apart = (nominal_deg - line_deg + 90.0) % 180.0 - 90.0
     return line_deg + 0.5 * apart if abs(apart) < SAME_AXIS_DEG else None
 
 

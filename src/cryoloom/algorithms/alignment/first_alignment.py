@@ -28,7 +28,7 @@ FINE_PIXELS = 128  # chosen: shorter side in the search about the chosen axis
 COARSE_PIXELS = 192  # chosen: shorter side in the coarse alignment
 MOST_ROUNDS = 3
 """A mirrored image has an axis of the other sign, up to 20 degrees off and so beyond one search."""
-TOLD_TOLERANCE_DEG = 18.0  # metadata are often wrong by ten degrees; far beyond, it is another axis
+NOMINAL_TOLERANCE_DEG = 18.0  # metadata are often wrong by ten degrees; far beyond, it is another axis
 #: Chosen: standard errors by which another axis must exceed the nominal one.
 REFUTING_SIGNIFICANCE = 4.0
 
@@ -37,21 +37,21 @@ REFUTING_SIGNIFICANCE = 4.0
 class FirstAlignment:
     """Axis and shifts to start from, and how the axis was found.
 
-    circle : scores of axes over half a turn. fine : about the chosen one. told_is_refuted : the images
+    circle : scores of axes over half a turn. fine : about the chosen one. nominal_is_refuted : the images
     agree with another axis, far from the nominal one.
     """
 
     coarse: CoarseAlignment
     circle: AxisScores
     fine: AxisScores
-    told_is_refuted: bool
+    nominal_is_refuted: bool
 
 
 def align_first(
     tilt_images: TiltImages,
     tilt_deg: Array,
     usable: NDArray[np.bool_],
-    told_axis_deg: float | None,
+    nominal_axis_deg: float | None,
     *,
     max_shift_fraction: float = 0.3,
     hold_axis: bool = False,
@@ -62,10 +62,10 @@ def align_first(
     without a nominal axis, the one between -90 and 90 degrees. hold_axis : the nominal axis is used in any
     case.
     """
-    axis, circle, refuted = choose_axis(tilt_images, tilt_deg, usable, told_axis_deg)
-    is_held = hold_axis and told_axis_deg is not None
-    if is_held and told_axis_deg is not None:
-        axis = told_axis_deg
+    axis, circle, refuted = choose_axis(tilt_images, tilt_deg, usable, nominal_axis_deg)
+    is_held = hold_axis and nominal_axis_deg is not None
+    if is_held and nominal_axis_deg is not None:
+        axis = nominal_axis_deg
     small, tiny = shrink_images(tilt_images, COARSE_PIXELS), shrink_images(tilt_images, FINE_PIXELS)
     coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
     for _ in range(MOST_ROUNDS):
@@ -86,18 +86,18 @@ def align_first(
 
 
 def choose_axis(
-    tilt_images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_], told_axis_deg: float | None
+    tilt_images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_], nominal_axis_deg: float | None
 ) -> tuple[float, AxisScores, bool]:
     """Axis to begin with, the scores over half a turn, and whether they refute the nominal one."""
     circle = search_circle(shrink_images(tilt_images, CIRCLE_PIXELS), tilt_deg, usable)
     best = int(np.argmax(circle.scores))
-    if told_axis_deg is None:
+    if nominal_axis_deg is None:
         return float((circle.best_deg + 90.0) % 180.0 - 90.0), circle, False
-    away = np.abs((circle.axes_deg - told_axis_deg + 90.0) % 180.0 - 90.0)
-    near = np.flatnonzero(away <= TOLD_TOLERANCE_DEG)
+    away = np.abs((circle.axes_deg - nominal_axis_deg + 90.0) % 180.0 - 90.0)
+    near = np.flatnonzero(away <= NOMINAL_TOLERANCE_DEG)
     rival = int(near[np.argmax(circle.scores[near])])
     if best in near or circle.significance(best, rival) < REFUTING_SIGNIFICANCE:
-        return float(told_axis_deg), circle, False
+        return float(nominal_axis_deg), circle, False
     # Opposite directions are equivalent for images: keep that of the nominal axis.
-    half_turns = np.round((told_axis_deg - circle.best_deg) / 180.0)
+    half_turns = np.round((nominal_axis_deg - circle.best_deg) / 180.0)
     return float(circle.best_deg + 180.0 * half_turns), circle, True

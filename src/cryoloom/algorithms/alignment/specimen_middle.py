@@ -70,7 +70,7 @@ class FoundSpecimen:
     voxel_size_angstrom: float
 
     @property
-    def is_told(self) -> bool:
+    def is_certain(self) -> bool:
         """Whether thickness and middle are known: by gold on both surfaces, or by features in a slab."""
         return not self.doubt
 

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 _ROUNDS = 20  # chosen: steps of Newton, of which few are needed
 _LARGEST_B_SD_ANGSTROM2 = 100.0
 """Chosen: prior of the B-factor of a tilt, of the size of those of later tilts."""
-_TOLD = 0.7
+_MEASURED_DEVIATION = 0.7
 """Chosen: a deviation this far below the prior shows that the images tell B."""
 
 
@@ -53,6 +53,6 @@ def fit_tilt_quality(cross: Array, quadratic: Array, box_angstrom: float) -> Til
             parameters = parameters + np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
         deviation = float(np.sqrt(np.linalg.inv(curvature + 1e-12 * np.eye(2))[1, 1]))
         scale[t] = parameters[0]
-        if deviation < _TOLD * _LARGEST_B_SD_ANGSTROM2:
+        if deviation < _MEASURED_DEVIATION * _LARGEST_B_SD_ANGSTROM2:
             b[t], spread[t] = parameters[1], deviation
     return TiltQuality(scale, b, spread)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.ctf.defocus_prior import smooth_covariance
 from cryoloom.algorithms.ctf.series_model import TiltRings
 
-__all__ = ["NEAR_ANGSTROM", "Choice", "choose_defoci"]
+__all__ = ["NEAR_ANGSTROM", "ChosenDefoci", "choose_defoci"]
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ N_ROUNDS, DAMPING = 12, 0.7  # chosen: of expectation propagation, which swings 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenDefoci:
     """Result of `choose_defoci`, ``(tilt,)`` in angstrom."""
 
     defocus_angstrom: Array
@@ -59,7 +59,9 @@ class Choice:
     """Log-likelihood over no rings, each tilt beside the others, in nats."""
 
 
-def choose_defoci(tilts: Sequence[TiltRings], gains: Array, grid: Array, centre_angstrom: float) -> Choice:
+def choose_defoci(
+    tilts: Sequence[TiltRings], gains: Array, grid: Array, centre_angstrom: float
+) -> ChosenDefoci:
     """From gains ``(tilt, grid)`` over no rings, in nats, at defoci ``grid`` in equal steps.
 
     centre_angstrom : defocus about which most tilts show rings, to begin with.
@@ -74,7 +76,7 @@ def choose_defoci(tilts: Sequence[TiltRings], gains: Array, grid: Array, centre_
 
 def _with_variation(
     tilts: Sequence[TiltRings], gains: Array, grid: Array, centre: float, part: float, jitter: float
-) -> Choice:
+) -> ChosenDefoci:
     n = len(tilts)
     covariance = smooth_covariance(tilts, part) + jitter**2 * np.eye(n)
     inverse = np.linalg.inv(covariance)
@@ -104,7 +106,7 @@ def _with_variation(
     mean_near, spread_near = _moments(np.where(near, logs, -np.inf), places)
     spread = np.where(decided, spread_near, spread + (mean - prior) ** 2)
     mean = np.where(decided, mean_near, prior)
-    return Choice(
+    return ChosenDefoci(
         best + centre,
         mean + centre,
         np.sqrt(spread),

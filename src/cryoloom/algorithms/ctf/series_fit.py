@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.ctf.defocus_choice import Choice, choose_defoci
+from cryoloom.algorithms.ctf.defocus_choice import ChosenDefoci, choose_defoci
 from cryoloom.algorithms.ctf.defocus_fit import (
     DefocusFit,
     LocalRings,
@@ -294,7 +294,7 @@ def _chosen(
     grid: NDArray[np.float64],
     centre: float,
     noise: NDArray[np.float64] | None = None,
-) -> Choice:
+) -> ChosenDefoci:
     """Defoci by rings whose strength varies, over the noise of each tilt, ``(tilt,)``."""
     of_tilt = 1.0 if noise is None else noise[:, None]
     return choose_defoci(tilts, sums.marginal_gains(STRENGTH_SPREAD, of_tilt), grid, centre)
@@ -405,7 +405,7 @@ def _refine_jointly(
     tilts: list[TiltRings],
     model: SeriesModel,
     fits: list[DefocusFit],
-    choice: Choice,
+    choice: ChosenDefoci,
     fit_phase_shift: bool,
 ) -> tuple[list[TiltRings], SeriesModel, list[DefocusFit]]:
     """Tilts, model and fits with `refine_jointly`'s result; tilts without rings are not used."""

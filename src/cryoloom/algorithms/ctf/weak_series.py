@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.ctf.defocus_choice import Choice, choose_defoci
+from cryoloom.algorithms.ctf.defocus_choice import ChosenDefoci, choose_defoci
 from cryoloom.algorithms.ctf.defocus_fit import SearchSums
 from cryoloom.algorithms.ctf.defocus_prior import consensus
 from cryoloom.algorithms.ctf.series_model import SeriesModel, TiltRings
@@ -49,7 +49,7 @@ class WeakSeries:
     tilts: list[TiltRings]
     """As given, with frequencies weighed."""
     model: SeriesModel
-    choice: Choice
+    choice: ChosenDefoci
     gain_of_hand: float
     """Evidence for the model's handedness over the other, in nats; 0 if it was given."""
 
@@ -61,7 +61,7 @@ def find_weak_rings(
 
     search : sums of all tilts for each of some models, see `series_fit`.
     """
-    found: dict[int, list[tuple[SeriesModel, Choice, list[TiltRings]]]] = {hand: [] for hand in hands}
+    found: dict[int, list[tuple[SeriesModel, ChosenDefoci, list[TiltRings]]]] = {hand: [] for hand in hands}
     n_ranges = max(1, round(math.log(grid[-1] / grid[0]) / math.log(RATIO_OF_RANGES)))
     edges = np.geomspace(grid[0], grid[-1], n_ranges + 1)
     for low, high in pairwise(edges):
@@ -80,7 +80,7 @@ def find_weak_rings(
 
 def _in_range(
     tilts: Sequence[TiltRings], hands: Sequence[int], grid: Array, search: Search
-) -> Iterator[tuple[SeriesModel, Choice]]:
+) -> Iterator[tuple[SeriesModel, ChosenDefoci]]:
     """Models of every amplitude and handedness, with the defoci that they make likeliest."""
     squared = tilts[0].data.band.squared_frequency
     models = [SeriesModel(hand, np.exp(-FALL_ANGSTROM2 * squared)) for hand in hands]

@@ -161,10 +161,10 @@ def _hand_agrees(series: TiltSeries) -> bool | None:
 
 def _direction(axis_deg: float, verdicts: Sequence[AxisVerdict]) -> Direction:
     """Which of the two directions of its line the session's axis has, by the metadata and the handedness."""
-    told = [v.told_deg for v in verdicts if v.told_deg is not None]
+    nominal = [v.told_deg for v in verdicts if v.told_deg is not None]
     hands = [v.hand_agrees for v in verdicts if v.hand_agrees is not None and not v.is_half_a_turn_off]
     # A nominal axis with the opposite direction mirrors every specimen, and so inverts the measured hand.
-    if not told or (hands and np.mean(hands) < 0.5):
+    if not nominal or (hands and np.mean(hands) < 0.5):
         return "open"
-    towards = across_axis(told) @ across_axis(axis_deg)
+    towards = across_axis(nominal) @ across_axis(axis_deg)
     return "as told" if np.median(towards) > 0 else "half a turn from told"

@@ -47,8 +47,8 @@ class Condition:
         values = {name: look_up(name, figures) for name in self.names}
         if _truth(self._tree, values):
             return ""
-        told = ", ".join(f"{name} is {value:.4g}" for name, value in values.items())
-        return f"not {self.text}: {told}" if told else f"not {self.text}"
+        listed = ", ".join(f"{name} is {value:.4g}" for name, value in values.items())
+        return f"not {self.text}: {listed}" if listed else f"not {self.text}"
 
 
 def parse_condition(text: str) -> Condition:

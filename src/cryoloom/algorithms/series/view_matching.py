@@ -49,18 +49,18 @@ def match_views(
     views: ViewEvidence,
     n_sections: int,
     *,
-    told_n_sections: int | None = None,
+    n_program_sections: int | None = None,
     zero_based_too: bool = False,
     left_out: Sequence[tuple[int, tuple[float, ...]]] = (),
 ) -> Indices:
     """Index of the tilt of each view, ``(n_views,)``; DataUnfitError if that is not certain.
 
-    n_sections : of the series' stack. told_n_sections : as the other program saw it; without, the number of
-    views. zero_based_too : the views' sections may be one too low. left_out : section and tilt of images
-    without a view; the sections of the views may count the others only.
+    n_sections : of the series' stack. n_program_sections : as the other program saw it; without, the
+    number of views. zero_based_too : the views' sections may be one too low. left_out : section and tilt of
+    images without a view; the sections of the views may count the others only.
     """
-    told = len(views.section) if told_n_sections is None else told_n_sections
-    if (views.section >= 0).all() and told == n_sections:
+    n_seen = len(views.section) if n_program_sections is None else n_program_sections
+    if (views.section >= 0).all() and n_seen == n_sections:
         bases = (0, 1) if zero_based_too else (0,)
         ways = [_index_of(tilts.section, views.section + base) for base in bases]
         kept = _sections_without(left_out, tilts, n_sections)
@@ -95,11 +95,11 @@ def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEv
         near = NEAR * _smallest_step(tilts.tilt_deg)
         good = [(index, offset) for index, offset in good if abs(offset) < near]
     if len(good) != 1:
-        told = ", ".join(f"offset {offset:.1f} scatter {scatter:.1f}" for _, offset, scatter in found)
+        differences = ", ".join(f"offset {offset:.1f} scatter {scatter:.1f}" for _, offset, scatter in found)
         raise DataUnfitError(
-            "the views cannot be distinguished: with the sections or doses in the file, its angles "
-            "and "
-            f"the series' differ by ({told or 'no tilt has them'}) deg; give the alignment of this series",
+            "the views cannot be assigned to tilts: with the sections or doses in the file, its angles and "
+            f"the series' differ by ({differences or 'no tilt has them'}) deg; give the alignment of this "
+            "series",
             expected_offset_deg=f"within {LARGEST_OFFSET_DEG:g}",
             expected_scatter_deg=f"within {ANGLE_TOLERANCE_DEG:g}",
         )

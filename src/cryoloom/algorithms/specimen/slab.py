@@ -114,7 +114,7 @@ class SlabFit:
     """Independent features within the slab."""
 
     @property
-    def is_told(self) -> bool:
+    def is_certain(self) -> bool:
         """Whether a slab contains features, and enough of them for its pretilt."""
         return self.contrast >= LEAST_CONTRAST and self.has_pretilt
 

@@ -54,5 +54,5 @@ def find_plane(
     )
     fit = fit_slab(energies)
     steepest = float(np.abs(geometry.tilt_deg[usable]).max()) + np.degrees(np.arctan(abs(fit.slope_x)))
-    is_found = fit.is_told and steepest < STEEPEST_DEG
+    is_found = fit.is_certain and steepest < STEEPEST_DEG
     return (fit.z_offset_angstrom, fit.slope_x, fit.slope_y) if is_found else (0.0, 0.0, 0.0)

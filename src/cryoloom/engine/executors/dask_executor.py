@@ -182,7 +182,7 @@ class DaskExecutor:
         """Start a task on a free worker, or as soon as there is one."""
         if self._client is None:
             self._client = self._workforce.connect()
-            self._client.subscribe_topic(self._topic, self._told)
+            self._client.subscribe_topic(self._topic, self._reported)
         if self._client.status not in ("running", "newly-created"):
             lost = TransientError("the connection to the Dask scheduler is lost; start it again and resume")
             self._abandon(lost)
@@ -218,7 +218,7 @@ class DaskExecutor:
         )
         attempt.dask_future.add_done_callback(lambda future: self._came_back(key, future))
 
-    def _told(self, event: tuple[float, Any]) -> None:
+    def _reported(self, event: tuple[float, Any]) -> None:
         """A worker reports progress."""
         key, done, total = event[1]
         attempt = self._attempts.get(key)
@@ -298,12 +298,12 @@ def _work(handed: HandedOver, resources: Resources, topic: str, key: str, is_our
         return Outcome(task=task, value=None, error=describe_error(TransientError(message)))
     resources = replace(resources, device=choose_device(resources.device))
     worker = get_worker()
-    last_told = 0.0
+    last_report = 0.0
 
     def tell(done: int, total: int) -> None:
-        nonlocal last_told
-        if time.monotonic() - last_told >= _TELL_SECONDS:
-            last_told = time.monotonic()
+        nonlocal last_report
+        if time.monotonic() - last_report >= _TELL_SECONDS:
+            last_report = time.monotonic()
             worker.log_event(topic, [key, done, total])
 
     prepare = _stand_apart if is_ours else _nothing

@@ -18,7 +18,7 @@ _STACKS = (".mrc", ".st", ".mrcs", ".ali")
 _MOVIES = {".tif", ".tiff", ".eer"}
 
 
-def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) -> Workflow:
+def plan_for_raw_data(raw: Path, workflow: str | None, given_values: Mapping[str, Any]) -> Workflow:
     """The workflow with its source set to ``raw`` and to the user's values (None: not given).
 
     Without a name: a folder with movies, or one mdoc, is processed from movies, stacks from themselves.
@@ -29,7 +29,7 @@ def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) 
     loaded = load_workflow(workflow or _suitable(raw))
     source = loaded.steps[0]
     known = find_step(source.step).params.model_fields
-    values = {name: value for name, value in told.items() if value is not None}
+    values = {name: value for name, value in given_values.items() if value is not None}
     place = "stack" if "stack" in known else "directory"
     values[place] = raw.absolute()
     if raw.suffix.lower() == ".mdoc" and "mdoc" in known:

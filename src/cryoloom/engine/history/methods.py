@@ -27,22 +27,22 @@ def methods_text(database: Reader, run: RunRecord | None = None) -> str:
     runs = current_runs(database) if run is None else _ways_to(database, run)
     if not runs:
         return "Nothing was run yet."
-    told = [_told(database, each) for each in runs]
+    described = [_described(database, each) for each in runs]
     references: list[str] = []
-    sentences = [_opening(told)]
-    for each in told:
+    sentences = [_opening(described)]
+    for each in described:
         sentence = each.sentence()
         if sentence:
             sentences.append(_cited(sentence, each.step.references(each.run.parameters), references))
-    paragraphs = [" ".join(sentences), _changes(told), _versions(told)]
+    paragraphs = [" ".join(sentences), _changes(described), _versions(described)]
     numbered = "\n".join(f"[{i}] {reference}" for i, reference in enumerate(references, 1))
     return "\n\n".join(part for part in (*paragraphs, numbered) if part)
 
 
-def _told(database: Reader, run: RunRecord) -> _Told:
+def _described(database: Reader, run: RunRecord) -> _DescribedRun:
     step = step_facts(run.step)
     needs_values = step.is_source or step.gives != "TiltSeries"  # for pixel and voxel sizes
-    return _Told(run, step, database.items(run.id, with_values=needs_values, with_parts=False))
+    return _DescribedRun(run, step, database.items(run.id, with_values=needs_values, with_parts=False))
 
 
 def _ways_to(database: Reader, run: RunRecord) -> tuple[RunRecord, ...]:
@@ -61,7 +61,7 @@ def _ways_to(database: Reader, run: RunRecord) -> tuple[RunRecord, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _DescribedRun:
     """Data of a run for its sentence."""
 
     run: RunRecord
@@ -162,14 +162,14 @@ def _cited(sentence: str, citations: Iterable[str], references: list[str]) -> st
     return f"{sentence.rstrip('.')} [{', '.join(map(str, sorted(numbers)))}]."
 
 
-def _opening(told: Sequence[_Told]) -> str:
+def _opening(described: Sequence[_DescribedRun]) -> str:
     """How many series of what kind, and what became of them."""
-    last, version = told[-1], told[-1].run.environment.get("cryoloom", "")
-    sources = [each for each in told if each.step.is_source] or [told[0]]
+    last, version = described[-1], described[-1].run.environment.get("cryoloom", "")
+    sources = [each for each in described if each.step.is_source] or [described[0]]
     series = [item for each in sources for item in each.done]
     first = f"{_count(len(series), 'tilt series', 'tilt series')}{_acquisition(series)} "
     first += f"{'was' if len(series) == 1 else 'were'} processed with cryoloom {version}"
-    states = {item.name: item.state for each in told for item in each.items}
+    states = {item.name: item.state for each in described for item in each.items}
     failed = sum(state == "failed" for state in states.values())
     left_out = sum(state == "left_out" for state in states.values())
     fates = [f"{len(last.done)} went through to the end"]
@@ -207,11 +207,11 @@ def _span(numbers: Sequence[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _changes(told: Sequence[_Told]) -> str:
+def _changes(described: Sequence[_DescribedRun]) -> str:
     """Every parameter that differs from its default."""
     steps = [
         f"{each.run.node}: {', '.join(f'{name} = {_plain(value)}' for name, value in each.changed.items())}"
-        for each in told
+        for each in described
         if each.changed
     ]
     return f"Parameters other than the defaults were: {'; '.join(steps)}." if steps else ""
@@ -221,16 +221,16 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _versions(told: Sequence[_Told]) -> str:
+def _versions(described: Sequence[_DescribedRun]) -> str:
     """Programs and devices."""
-    environment: Mapping[str, Any] = told[-1].run.environment
+    environment: Mapping[str, Any] = described[-1].run.environment
     if "python" not in environment:
         return ""
     libraries = environment.get("libraries", {})
     with_libraries = ", ".join(
         f"{name} {libraries[name]}" for name in ("numpy", "torch") if name in libraries
     )
-    devices = sorted({item.device for each in told for item in each.done})
+    devices = sorted({item.device for each in described for item in each.done})
     gpus = sorted(set(environment.get("gpus", ()))) if any("cuda" in device for device in devices) else []
     program = f"cryoloom {environment.get('cryoloom')} ran on Python {environment['python']}"
     return f"{program} with {with_libraries}, on {', '.join(gpus or devices)}."

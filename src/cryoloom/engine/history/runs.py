@@ -56,11 +56,11 @@ def plan_of_one_step(
     roles |= {role: values.get(role) for role in declared.also_needs}
     feeds: dict[str, str] = {}
     for role, name in roles.items():
-        told = name if name is not None else _fed_like(pattern, role)
-        if told is None:
+        source = name if name is not None else _fed_like(pattern, role)
+        if source is None:
             wanted = declared.needs if role == "input" else kind_of(declared.also_needs[role])
             raise UserInputError(_no_run_was_named(step, role, wanted, database.runs()))
-        run_name, _, output = str(told).partition(".")
+        run_name, _, output = str(source).partition(".")
         feeds[role] = f"run:{find_run(database, run_name).id}" + (f".{output}" if output else "")
     parameters = {name: value for name, value in values.items() if name not in roles}
     node = Node(

@@ -72,7 +72,7 @@ def watch(
     of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     device: str = "auto",
     executor: Executor | Workplace | None = None,
-    **told: Any,
+    **given: Any,
 ) -> Summary:
     """Process a folder of movies while it grows, until the session ends or the user stops it.
 
@@ -82,7 +82,7 @@ def watch(
     load_workflow(workflow or "tomogram")  # reports a wrong name before anything is waited for
     if not _has_come(raw, listener, options):
         return Summary()
-    plan = plan_for_raw_data(raw, workflow or "tomogram", told)
+    plan = plan_for_raw_data(raw, workflow or "tomogram", given)
     source = plan.steps[0]
     if not isinstance(validated_params(source), ImportMoviesParams):
         raise UserInputError(
@@ -129,7 +129,7 @@ class _Closed:
     key: str
     state: str
     note: str
-    n_told: int = 0
+    n_in_metadata: int = 0
 
 
 class _Session:
@@ -151,7 +151,7 @@ class _Session:
         """Whether a movie was being written when the folder was looked at."""
         self._is_coming = False
         """Whether the folder changed a short time before it was looked at."""
-        self._told: tuple[list[SeriesStatus], Arrivals] = ([], Arrivals())
+        self._last_reported: tuple[list[SeriesStatus], Arrivals] = ([], Arrivals())
 
     @property
     def abandoned(self) -> list[str]:
@@ -207,7 +207,7 @@ class _Session:
         try:
             series = folder.look(now)
         except TransientError as error:
-            self._listener.watching(self._told[0], f"{error.message}; tried again every few seconds")
+            self._listener.watching(self._last_reported[0], f"{error.message}; tried again every few seconds")
             return [], False
         is_over = self._is_over(now, max(began, folder.last_change))
         by_word = asked_to_close(self._project.folder)
@@ -245,13 +245,15 @@ class _Session:
             news = self._news(one, had, folder, node, run)
             if not news:
                 closing_done(self._project.folder, one.name)
-                return None, SeriesStatus(one.name, had.state, len(had.movies), one.n_told, had.note)
+                return None, SeriesStatus(one.name, had.state, len(had.movies), one.n_in_metadata, had.note)
             note = f"opened again: {news}"
         why = self._reason_to_close(one, is_over, by_word)
         if why is not None:
             closing = self._close(one, folder, node, run, why, note)
             closed = self._closed[one.name]
-            return closing, SeriesStatus(one.name, closed.state, len(closed.movies), one.n_told, closed.note)
+            return closing, SeriesStatus(
+                one.name, closed.state, len(closed.movies), one.n_in_metadata, closed.note
+            )
         record: ItemRecord | None = None
         trouble = ""
         if one.whole and one.whole != self._ahead.get(one.name):
@@ -259,13 +261,13 @@ class _Session:
             try:
                 made = folder.series(one, context, closing=False)
                 record = source_record(one.name, made, node, run, context, 0.0)
-                n_expected = max(one.n_told, self._options.tilts or 0)
+                n_expected = max(one.n_in_metadata, self._options.tilts or 0)
                 record = replace(record, state=GROWING, records={N_EXPECTED: n_expected})
                 self._ahead[one.name] = one.whole
             except DataUnfitError as error:
                 trouble = str(error)
         note = "; ".join(filter(None, [note, trouble or _waited_for(one)]))
-        return record, SeriesStatus(one.name, "open", len(one.whole), one.n_told, note)
+        return record, SeriesStatus(one.name, "open", len(one.whole), one.n_in_metadata, note)
 
     def _reason_to_close(self, one: SeriesNow, is_over: bool, by_word: bool) -> str | None:
         """Why a series is closed now; never while one of its files is being written."""
@@ -310,7 +312,7 @@ class _Session:
     ) -> ItemRecord:
         """Record of the series as it is; with too few tilts, that it was left out."""
         context, clock = self._context(run), time.perf_counter()
-        n_expected = max(one.n_told, self._options.tilts or 0)
+        n_expected = max(one.n_in_metadata, self._options.tilts or 0)
         said = f"{len(one.whole)} of {n_expected} tilts; closed: {why}"
         try:
             made: TiltSeries | DataUnfitError = folder.series(one, context, closing=True)
@@ -331,9 +333,14 @@ class _Session:
             record = replace(record, state="left_out", error=None, reason=said, key=key)
         else:
             state, said = "failed", str(made)
-        told = {"closed": why, "movies": sorted(map(str, movies)), "n_told": one.n_told, "note": said}
-        record = replace(record, records={**record.records, "watch": told})
-        self._closed[one.name] = _Closed(movies, record.key, state, said, one.n_told)
+        watched = {
+            "closed": why,
+            "movies": sorted(map(str, movies)),
+            "n_told": one.n_in_metadata,
+            "note": said,
+        }
+        record = replace(record, records={**record.records, "watch": watched})
+        self._closed[one.name] = _Closed(movies, record.key, state, said, one.n_in_metadata)
         self._ahead.pop(one.name, None)
         return record
 
@@ -348,14 +355,14 @@ class _Session:
         """Notify the listener, and write the status file for other processes."""
         names = {state.name for state in states}
         gone = [
-            SeriesStatus(name, closed.state, len(closed.movies), closed.n_told, closed.note)
+            SeriesStatus(name, closed.state, len(closed.movies), closed.n_in_metadata, closed.note)
             for name, closed in self._closed.items()
             if name not in names
         ]
         states = sorted([*states, *gone], key=lambda state: state.name)
-        if (states, arrivals) != self._told:
+        if (states, arrivals) != self._last_reported:
             keep_status(self._project.folder, states, arrivals)
-            self._told = states, arrivals
+            self._last_reported = states, arrivals
         self._listener.watching(states, "")
 
     def _refresh_report(self) -> None:
@@ -394,14 +401,14 @@ class _Session:
 
 def _closed_before(item: ItemRecord, project: Path) -> _Closed:
     """Records of an earlier watch, or a batch run, for a series."""
-    told = item.records.get("watch", {})
+    watched = item.records.get("watch", {})
     if item.value is not None:
         tilts = load_value(item.value, project).tilts
         movies = frozenset(tilt.movie.path for tilt in tilts if tilt.movie is not None)
     else:
-        movies = frozenset(map(Path, told.get("movies", ())))
+        movies = frozenset(map(Path, watched.get("movies", ())))
     state = "closed" if item.state == "done" else "abandoned"
-    return _Closed(movies, item.key, state, told.get("note", ""), told.get("n_told", len(movies)))
+    return _Closed(movies, item.key, state, watched.get("note", ""), watched.get("n_told", len(movies)))
 
 
 def _waited_for(one: SeriesNow) -> str:

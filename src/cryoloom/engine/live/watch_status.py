@@ -18,6 +18,9 @@ _FILE_NAME = "watch.json"
 _RATE_SECONDS = 600.0
 """Time over which the rate of transfer is taken."""
 
+_FORMER_NAMES = {"n_told": "n_in_metadata"}
+"""In status files of earlier versions."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesStatus:
@@ -27,7 +30,7 @@ class SeriesStatus:
     state: str
     """open, closed, abandoned or failed."""
     n_whole: int
-    n_told: int
+    n_in_metadata: int
     note: str = ""
 
 
@@ -69,7 +72,10 @@ def arrivals_of(project: Path) -> Arrivals:
 
 def series_being_watched(project: Path) -> list[SeriesStatus]:
     """The series of a session at the last check of its folder."""
-    return [SeriesStatus(**one) for one in _kept(project)["series"]]
+    return [
+        SeriesStatus(**{_FORMER_NAMES.get(name, name): value for name, value in one.items()})
+        for one in _kept(project)["series"]
+    ]
 
 
 def _kept(project: Path) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class SeriesNow:
     """A series as found in its folder."""
 
     name: str
-    n_told: int
+    n_in_metadata: int
     """Tilts by an mdoc or the names of movies."""
     whole: frozenset[Path]
     """Movies that can be processed."""
@@ -209,40 +209,40 @@ class WatchedFolder:
 
         The function raises DataUnfitError for a movie that is not whole, or not yet.
         """
-        told = _frames_told(entry)
+        n_frames_in_mdoc = _frames_in_mdoc(entry)
 
         def describe(path: Path, _: int) -> Movie:
-            n_told = told.get(path.name)
+            n_in_mdoc = n_frames_in_mdoc.get(path.name)
             if path not in self._seen:
                 raise DataUnfitError(f"the movie {path.name} is missing")
-            if self._is_written(path, n_told):
+            if self._is_written(path, n_in_mdoc):
                 raise DataUnfitError(f"{path.name} is being written")
             movie = self._movies.of(path, self._seen[path].state)
-            if not closing and n_told is not None and movie.n_frames < n_told:
-                raise DataUnfitError(f"{path.name} has {movie.n_frames} of {n_told} frames")
+            if not closing and n_in_mdoc is not None and movie.n_frames < n_in_mdoc:
+                raise DataUnfitError(f"{path.name} has {movie.n_frames} of {n_in_mdoc} frames")
             return movie
 
         return describe
 
-    def _is_written(self, path: Path, n_told: int | None) -> bool:
+    def _is_written(self, path: Path, n_in_mdoc: int | None) -> bool:
         """Whether a file changed a moment ago, and may not have all that it will have.
 
-        n_told : frames of the movie by its mdoc, if it names their number.
+        n_in_mdoc : frames of the movie by its mdoc, if it names their number.
         """
         rest = self._now - self._seen[path].since
         if rest >= self._settle_seconds:
             return False
-        if n_told is None or rest < COMPLETE_SETTLE_SECONDS:
+        if n_in_mdoc is None or rest < COMPLETE_SETTLE_SECONDS:
             return True
         try:
-            return self._movies.of(path, self._seen[path].state).n_frames != n_told
+            return self._movies.of(path, self._seen[path].state).n_frames != n_in_mdoc
         except DataUnfitError:
             return True
 
     # Series
 
     def _series_now(self, entry: FoundSeries, now: float) -> SeriesNow:
-        told, describe = _frames_told(entry), self._describing(entry, closing=False)
+        n_frames_in_mdoc, describe = _frames_in_mdoc(entry), self._describing(entry, closing=False)
         whole, unfinished = set(), {}
         files = {mdoc.path for mdoc in entry.mdocs}
         for exposure in entry.exposures:
@@ -255,7 +255,7 @@ class WatchedFolder:
             except DataUnfitError as error:
                 if path in self._seen:
                     unfinished[name] = (
-                        WRITTEN if self._is_written(path, told.get(path.name)) else error.message
+                        WRITTEN if self._is_written(path, n_frames_in_mdoc.get(path.name)) else error.message
                     )
                 else:
                     is_there = exposure.movie_name is None or self._folder.holds(exposure.movie_name)
@@ -275,7 +275,7 @@ class WatchedFolder:
         )
 
 
-def _frames_told(entry: FoundSeries) -> dict[str, int]:
+def _frames_in_mdoc(entry: FoundSeries) -> dict[str, int]:
     """Frames of each movie of a series by its mdoc; not of EER, for which programs write any number."""
     return {
         exposure.movie_name: exposure.n_frames

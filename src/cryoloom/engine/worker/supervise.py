@@ -27,13 +27,13 @@ def main() -> int:
         except OSError as error:
             sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
             return 126
-    threading.Thread(target=_end_when_alone, args=(program,), daemon=True).start()
+    threading.Thread(target=_end_without_parent, args=(program,), daemon=True).start()
     code = program.wait()
     _signal(program, signal.SIGKILL)  # what it started and left behind
     return code if code >= 0 else 128 - code
 
 
-def _end_when_alone(program: subprocess.Popen[bytes]) -> None:
+def _end_without_parent(program: subprocess.Popen[bytes]) -> None:
     while os.read(0, 4096):
         pass
     _signal(program, signal.SIGTERM)

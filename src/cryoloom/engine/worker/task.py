@@ -128,7 +128,7 @@ def execute(
     step = find_step(task.step)
     wanted = StillWanted(task.project, task.coordinator, f"{task.node} of {task.item}")
 
-    def told(done: int, total: int) -> None:
+    def report_progress(done: int, total: int) -> None:
         wanted.look()
         tell(done, total)
 
@@ -146,7 +146,7 @@ def execute(
         n_threads=resources.n_threads,
         memory_bytes=resources.memory_bytes,
         seed=_seed(task),
-        tell=told,
+        tell=report_progress,
         step=step,
         upstream_figures=task.upstream_figures,
         upstream_not_measurable=task.upstream_not_measurable,

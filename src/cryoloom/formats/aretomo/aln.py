@@ -157,9 +157,9 @@ def write_aln(path: Path, aln: AlnFile) -> None:
 def read_aretomo(path: Path, shape_yx: tuple[int, int], pixel_size_angstrom: float) -> ForeignAlignment:
     """Poses of an ``.aln`` file for a series whose images have this shape and pixel size."""
     aln = read_aln(path)
-    told_shape = aln.raw_shape[1:]
-    pixel_size = scaled_pixel_size(path, told_shape, shape_yx, pixel_size_angstrom)
-    shift = (aln.shift_xy_px - half_pixel_xy(told_shape)) * pixel_size
+    raw_yx = aln.raw_shape[1:]
+    pixel_size = scaled_pixel_size(path, raw_yx, shape_yx, pixel_size_angstrom)
+    shift = (aln.shift_xy_px - half_pixel_xy(raw_yx)) * pixel_size
     zero_based = bool((aln.section == 0).any())
     notes: list[str] = []
     warps = _warps(aln, shift, pixel_size, notes)

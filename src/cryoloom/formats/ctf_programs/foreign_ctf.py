@@ -113,14 +113,13 @@ def ctf_of(
 
 
 def ctfs_by_tilt(found: ForeignCtf, series: TiltSeries) -> dict[int, Ctf]:
-    """CTF of each tilt the file speaks of, by acquisition index."""
+    """CTFs of the file by acquisition index of their tilts."""
     tilts = [_tilt_of(view, found, series) for view in found.views]
     repeated = [index for index, n in Counter(t.acquisition_index for t in tilts).items() if n > 1]
     if repeated:
         raise DataUnfitError(
-            f"{found.source.name} gives more than one CTF to the exposures {sorted(repeated)} of "
-            f"{series.name}; "
-            "expected one each. Give the file made from this series"
+            f"{found.source.name} gives more than one CTF to the tilts {sorted(repeated)} of "
+            f"{series.name}; expected one each. Give the file made from this series"
         )
     if found.n_images is not None:
         expected = len(tilts_of_sections(series))
@@ -272,8 +271,7 @@ def _tilt_by_angle(view: ForeignCtfView, found: ForeignCtf, series: TiltSeries) 
         return near[0]
     raise DataUnfitError(
         f"{found.source.name} has a value at {view.tilt_deg:.2f} deg; {series.name} has {len(near)} "
-        "exposures within "
-        f"{tolerance:.2f} deg of it, expected one. Give the file made from this series"
+        f"tilts within {tolerance:.2f} deg of it, expected one. Give the file made from this series"
     )
 
 

@@ -68,14 +68,14 @@ def _write_series(
         )
         for role, pixels in stack.present.items()
     }
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "id": name,
         "path": places["images"].name,
         "ctf_corrected": bool(stack.ctf_correction),
         "images": [_image(tilt, series, places["images"].name) for tilt in tilts],
     }
-    told |= {f"{role}_path": path.name for role, path in places.items() if role != "images"}
-    region: dict[str, Any] = {"id": name, "tilt_series": [told]}
+    described |= {f"{role}_path": path.name for role, path in places.items() if role != "images"}
+    region: dict[str, Any] = {"id": name, "tilt_series": [described]}
     if poses is not None:
         used = [(t, p) for t, p in zip(tilts, poses, strict=True) if not t.is_excluded]
         aligned = [_projection(tilt, pose, series) for tilt, pose in used]
@@ -173,23 +173,23 @@ def read_cets_alignment(path: Path) -> ForeignAlignment:
         raise DataUnfitError(f"{path} holds no alignment; expected projection_alignments of its tilt images")
     views = []
     for image in series["images"]:
-        told = projections.get(str(image.get("id")))
+        projection = projections.get(str(image.get("id")))
         views.append(
             ForeignView(
-                None if told is None else _pose(told, path),
+                None if projection is None else _pose(projection, path),
                 section=image.get("section"),
                 tilt_deg=image.get("nominal_tilt_angle"),
                 dose_start_per_angstrom2=image.get("accumulated_dose"),
-                used=told is not None,
+                used=projection is not None,
             )
         )
     return ForeignAlignment(path, tuple(views), n_sections=len(views))
 
 
-def _pose(told: dict[str, Any], path: Path) -> Pose:
+def _pose(projection: dict[str, Any], path: Path) -> Pose:
     """Pose of a translation and a rotation, in either order, that lead from the image to the specimen."""
     translation, rotation = np.zeros(3), np.eye(3)
-    for one in told.get("sequence") or []:
+    for one in projection.get("sequence") or []:
         if one.get("transformation_type") == "translation":
             vector = np.zeros(3)
             vector[: len(one["translation"])] = one["translation"]
@@ -201,8 +201,8 @@ def _pose(told: dict[str, Any], path: Path) -> Pose:
             raise DataUnfitError(f"{path.name} has a {one.get('transformation_type')!r} in an alignment")
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
         raise DataUnfitError(
-            f"{path.name} has an alignment of {told.get('tilt_image_id')} that is no rotation; magnified or "
-            "mirrored images are not taken"
+            f"{path.name} has an alignment of {projection.get('tilt_image_id')} that is no rotation; "
+            "magnified or mirrored images cannot be used"
         )
     axis, tilt, x_tilt = _angles_deg(rotation.T)
     x, y = -translation[:2]
@@ -222,16 +222,16 @@ def read_cets_ctf(path: Path) -> ForeignCtf:
     _, series = _region(path)
     views, hands = [], set()
     for image in series["images"]:
-        told = image.get("ctf_metadata")
-        if not told or told.get("defocus_u") is None:
+        ctf = image.get("ctf_metadata")
+        if not ctf or ctf.get("defocus_u") is None:
             continue
-        hands.add(told.get("defocus_handedness"))
+        hands.add(ctf.get("defocus_handedness"))
         views.append(
             ForeignCtfView(
                 ctf_of(
-                    float(told["defocus_u"]), float(told.get("defocus_v") or told["defocus_u"]),
-                    float(told.get("defocus_angle") or 0.0),
-                    phase_shift_deg=float(told.get("phase_shift") or 0.0),
+                    float(ctf["defocus_u"]), float(ctf.get("defocus_v") or ctf["defocus_u"]),
+                    float(ctf.get("defocus_angle") or 0.0),
+                    phase_shift_deg=float(ctf.get("phase_shift") or 0.0),
                 ),
                 section=image.get("section"),
             )

@@ -42,12 +42,12 @@ class ForeignAlignment:
     notes: tuple[str, ...] = ()
     """What of the file cannot be kept."""
     settings: Mapping[str, float | str] = field(default_factory=dict)
-    """What else the program was told: binning, thickness, offsets; pixels are its unbinned ones."""
+    """Other settings of the program: binning, thickness, offsets; pixels are its unbinned ones."""
 
 
 def scaled_pixel_size(
     source: Path,
-    told_shape_yx: tuple[int, int] | None,
+    source_shape_yx: tuple[int, int] | None,
     shape_yx: tuple[int, int],
     pixel_size_angstrom: float,
 ) -> float:
@@ -55,14 +55,14 @@ def scaled_pixel_size(
 
     Images of another size are taken to be ours binned or not: the sides must have the same ratio to a pixel.
     """
-    if told_shape_yx is None or told_shape_yx == shape_yx:
+    if source_shape_yx is None or source_shape_yx == shape_yx:
         return pixel_size_angstrom
-    ratio = max(shape_yx) / told_shape_yx[shape_yx.index(max(shape_yx))]
-    misfit = max(abs(told * ratio - n) for told, n in zip(told_shape_yx, shape_yx, strict=True))
+    ratio = max(shape_yx) / source_shape_yx[shape_yx.index(max(shape_yx))]
+    misfit = max(abs(its * ratio - n) for its, n in zip(source_shape_yx, shape_yx, strict=True))
     if misfit > max(1.0, ratio):
         raise DataUnfitError(
-            f"{source.name} is of images of {told_shape_yx[1]} x {told_shape_yx[0]} pixels, the series has "
-            f"{shape_yx[1]} x {shape_yx[0]}: neither the same nor a binning of it; give the files of this "
-            "series"
+            f"{source.name} is of images of {source_shape_yx[1]} x {source_shape_yx[0]} pixels, the series "
+            f"has {shape_yx[1]} x {shape_yx[0]}: neither the same nor a binning of it; give the files of "
+            "this series"
         )
     return pixel_size_angstrom * ratio

@@ -30,7 +30,7 @@ from cryoloom.model import Pose
 
 __all__ = ["command_beside", "imod_files", "read_imod"]
 
-_LEAST_TOLD_PX = 0.25
+_LEAST_REPORTED_PX = 0.25
 """Rounding of displacements, finer than the accuracy of such an alignment."""
 
 
@@ -115,7 +115,7 @@ def _settings(xf: Path, command: TiltCommand, newstack: NewstackCommand) -> dict
     """Settings of the lab's tomogram from its command files; empty without them."""
     if command_beside(xf, "tilt") is None and command_beside(xf, "newst") is None:
         return {}
-    told: dict[str, float | str] = {
+    settings: dict[str, float | str] = {
         "binning": max(command.binning, newstack.binning),
         "tilt_offset_deg": command.tilt_offset_deg,
         "x_axis_tilt_deg": command.x_axis_tilt_deg,
@@ -126,14 +126,14 @@ def _settings(xf: Path, command: TiltCommand, newstack: NewstackCommand) -> dict
         "stack_offset_y_px": newstack.offset_xy_px[1],
     }
     if command.thickness_px is not None:
-        told["thickness_px"] = command.thickness_px
+        settings["thickness_px"] = command.thickness_px
     if newstack.size_xy is not None:
-        told["stack_width_px"], told["stack_height_px"] = newstack.size_xy
+        settings["stack_width_px"], settings["stack_height_px"] = newstack.size_xy
     if command.local_file is not None:
-        told["local_file"] = command.local_file
+        settings["local_file"] = command.local_file
     if newstack.transform_file is not None:
-        told["transform_file"] = newstack.transform_file
-    return told
+        settings["transform_file"] = newstack.transform_file
+    return settings
 
 
 def _local_file(xf: Path, command: TiltCommand) -> Path | None:
@@ -172,7 +172,7 @@ def _warped(
     height = (command.thickness_px or 0) / 2 * pixel_size_angstrom
     found = warps_of_imod(transforms, local, poses, pixel_size_angstrom, shape_yx, height_angstrom=height)
     lost = max(found.misfit_px, found.misfit_at_height_px)
-    if lost > _LEAST_TOLD_PX:
+    if lost > _LEAST_REPORTED_PX:
         what = "stretch and skew" if local is None else "stretch, skew and local alignment"
         notes.append(
             f"its {what}, up to {found.largest_px:.1f} pixels, are taken as a displacement of each image, "

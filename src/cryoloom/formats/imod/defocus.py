@@ -96,20 +96,20 @@ def _entry(row: list[float], flags: int, *, is_first: bool) -> DefocusEntry:
     expected = 4 + len(names)
     if len(row) != expected and not (flags == 0 and is_first and len(row) == 6):
         raise ValueError(f"a line has {len(row)} numbers, flags {flags} ask for {expected}")
-    told = dict(zip(names, row[4:], strict=False))
-    angle = told.get("angle", 0.0)
-    phase = told.get("phase", 0.0)
-    first_nm = told["defocus"]
+    values = dict(zip(names, row[4:], strict=False))
+    angle = values.get("angle", 0.0)
+    phase = values.get("phase", 0.0)
+    first_nm = values["defocus"]
     ctf = ctf_of(
         10.0 * first_nm,
         # A second defocus of 0 means that astigmatism was not found for this line.
-        10.0 * (told.get("defocus_2") or first_nm),
+        10.0 * (values.get("defocus_2") or first_nm),
         math.degrees(angle) if flags & _ANGLE_IN_RAD else angle,
         # The sign is not used by IMOD: small negative values are a fit's noise.
         phase_shift_deg=abs(math.degrees(phase) if flags & _PHASE_IN_RAD else phase),
         where=f"the line of views {int(row[0])} to {int(row[1])} of the defocus file",
     )
-    return DefocusEntry(int(row[0]), int(row[1]), row[2], row[3], ctf, told.get("cut_on") or None)
+    return DefocusEntry(int(row[0]), int(row[1]), row[2], row[3], ctf, values.get("cut_on") or None)
 
 
 def read_imod_defocus(path: Path, series: TiltSeries) -> ForeignCtf:
@@ -180,11 +180,11 @@ def _filled(
     entries: Sequence[DefocusEntry], n_sections: int, numbered_from: int, sign: float
 ) -> tuple[ForeignCtfView, ...]:
     """One CTF a section: given at the middle of each line's views, linear between, the nearest beyond."""
-    told: dict[int, DefocusEntry] = {}
+    by_section: dict[int, DefocusEntry] = {}
     for entry in entries:
-        told[(entry.first_view + entry.last_view) // 2 - numbered_from] = entry
-    middles = sorted(told)
-    known = [told[m].ctf for m in middles]
+        by_section[(entry.first_view + entry.last_view) // 2 - numbered_from] = entry
+    middles = sorted(by_section)
+    known = [by_section[m].ctf for m in middles]
     mean = [ctf.defocus_angstrom for ctf in known]
     phase = [ctf.phase_shift_deg for ctf in known]
     # Half the astigmatism times exp(2 i angle) can be averaged, an angle cannot.
@@ -193,8 +193,8 @@ def _filled(
     ]
     views = []
     for section in range(n_sections):
-        if section in told:
-            entry = told[section]
+        if section in by_section:
+            entry = by_section[section]
             low, high = sorted((sign * entry.low_tilt_deg, sign * entry.high_tilt_deg))
             views.append(ForeignCtfView(entry.ctf, section=section, tilt_range_deg=(low, high)))
             continue

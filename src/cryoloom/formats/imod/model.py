@@ -92,10 +92,10 @@ def _parsed(data: bytes) -> ImodModel:
             if n_bytes < 0:
                 raise ValueError(f"a part {chunk!r} of {n_bytes} bytes")
             place += n_bytes
-    if len(objects) != n_objects or any(len(found) != told for _, told, found in objects):
+    if len(objects) != n_objects or any(len(found) != n_contours for _, n_contours, found in objects):
         raise ValueError(
             f"{len(objects)} objects with {[len(found) for *_, found in objects]} contours, its header gives "
-            f"{n_objects} with {[told for _, told, _ in objects]}"
+            f"{n_objects} with {[n_contours for _, n_contours, _ in objects]}"
         )
     made = tuple(ImodObject(name, tuple(contours)) for name, _, contours in objects)
     return ImodModel((n_z, n_y, n_x), made, pixel_size)

@@ -110,9 +110,9 @@ def read_fiducial_model(
         matrix, displacement = transforms[view, :, :2], transforms[view, :, 2]
         moved = (binning * seen_px - displacement)[..., None]
         seen_px = np.linalg.solve(matrix, moved)[..., 0].astype(np.float64)
-    told_yx = (model.shape_zyx[1] * binning, model.shape_zyx[2] * binning)
+    model_yx = (model.shape_zyx[1] * binning, model.shape_zyx[2] * binning)
     pixel_size = scaled_pixel_size(
-        path, _rounded_to(told_yx, shape_yx, binning), shape_yx, pixel_size_angstrom
+        path, _rounded_to(model_yx, shape_yx, binning), shape_yx, pixel_size_angstrom
     )
     if prealigned and command is None and pixel_size != pixel_size_angstrom:
         raise DataUnfitError(
@@ -120,7 +120,7 @@ def read_fiducial_model(
             f"series has {shape_yx[1]} x {shape_yx[0]}, and no prenewst.com gives their binning: put it "
             "beside the model"
         )
-    raw_yx = shape_yx if pixel_size == pixel_size_angstrom else told_yx
+    raw_yx = shape_yx if pixel_size == pixel_size_angstrom else model_yx
     return ForeignTracks(
         path, track.astype(np.int64), view, (seen_px - half_pixel_xy(raw_yx)) * pixel_size, angles
     )
@@ -165,7 +165,7 @@ def _middle(model: ImodModel) -> NDArray[np.float64]:
     return np.array(model.shape_zyx[:0:-1]) / 2
 
 
-def _rounded_to(told_yx: tuple[int, int], shape_yx: tuple[int, int], binning: int) -> tuple[int, int]:
-    """The shape told, or ours where binning alone, which drops what is over, makes the difference."""
-    near = all(abs(told - ours) < binning for told, ours in zip(told_yx, shape_yx, strict=True))
-    return shape_yx if near else told_yx
+def _rounded_to(model_yx: tuple[int, int], shape_yx: tuple[int, int], binning: int) -> tuple[int, int]:
+    """The shape of the model, or ours where binning alone, which drops what is over, makes the difference."""
+    near = all(abs(its - ours) < binning for its, ours in zip(model_yx, shape_yx, strict=True))
+    return shape_yx if near else model_yx

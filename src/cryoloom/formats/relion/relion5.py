@@ -352,10 +352,11 @@ def _verify_volumes(directory: Path, row: _Row) -> set[Path]:
         path = directory / str(row[column])
         pixels = MrcPixels(path)
         binning = float(row["rlnTomoTomogramBinning"])
-        told = np.array([row["rlnTomoSizeZ"], row["rlnTomoSizeY"], row["rlnTomoSizeX"]], dtype=float)
-        if np.abs(np.array(pixels.shape) * binning - told).max() > 1.0:
+        expected = np.array([row["rlnTomoSizeZ"], row["rlnTomoSizeY"], row["rlnTomoSizeX"]], dtype=float)
+        if np.abs(np.array(pixels.shape) * binning - expected).max() > 1.0:
             raise DataUnfitError(
-                f"{path} has shape {pixels.shape}, but the table gives {told / binning} voxels; export again"
+                f"{path} has shape {pixels.shape}, but the table gives {expected / binning} voxels; "
+                "export again"
             )
         _verify_pixel_size(path, pixels, float(row["rlnTomoTiltSeriesPixelSize"]) * binning)
         opened.add(path)

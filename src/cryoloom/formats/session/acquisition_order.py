@@ -36,7 +36,7 @@ class OrderSource:
     keys: Keys
 
     @property
-    def n_told(self) -> int:
+    def n_keys(self) -> int:
         """Images with a key."""
         return sum(key is not None for key in self.keys)
 
@@ -68,7 +68,7 @@ def decide_order(
     n = len(tilt_deg)
     line = OrderSource("order of the file", tuple(float(i) for i in range(n)))
     counted = [source for source in strong if source.is_informative]
-    sources = tuple(_as_evidence(source) for source in strong if source.n_told)
+    sources = tuple(_as_evidence(source) for source in strong if source.n_keys)
     if not counted:
         return _by_line(tilt_deg, line, sources, scheme)
     party = _party(counted, tilt_deg)
@@ -105,7 +105,7 @@ def is_sorted(tilt_deg: Sequence[float]) -> bool:
 
 def _placed(party: Sequence[OrderSource], line: OrderSource, names: Sequence[str]) -> list[int]:
     """All images in order: by the source that knows most, the others placed among them one by one."""
-    first = max(party, key=lambda source: (source.n_told, -party.index(source)))
+    first = max(party, key=lambda source: (source.n_keys, -party.index(source)))
     rest = [source for source in party if source is not first]
     if not any(source.contradicts(line) for source in party):
         rest.append(line)  # lines agree with all that is known, so that they may break ties and fill gaps
@@ -115,7 +115,7 @@ def _placed(party: Sequence[OrderSource], line: OrderSource, names: Sequence[str
 
     order = sorted((i for i, known in enumerate(first.keys) if known is not None), key=key)
     for i in (i for i, known in enumerate(first.keys) if known is None):
-        source = next((s for s in rest if s.keys[i] is not None and s.n_told > 1), None)
+        source = next((s for s in rest if s.keys[i] is not None and s.n_keys > 1), None)
         if source is None:
             raise DataUnfitError(
                 f"no source gives when {names[i]} was taken ({first.name} knows all others); add its "
@@ -132,7 +132,7 @@ def _placed(party: Sequence[OrderSource], line: OrderSource, names: Sequence[str
 
 def _ties(i: int, rest: Sequence[OrderSource]) -> tuple[float, ...]:
     """Keys of the sources that know every image: they part images of one and the same time."""
-    complete = [source.keys for source in rest if source.n_told == len(source.keys)]
+    complete = [source.keys for source in rest if source.n_keys == len(source.keys)]
     return (*(float(keys[i] or 0.0) for keys in complete), float(i))
 
 
@@ -167,7 +167,7 @@ def by_scheme(tilt_deg: Sequence[float], scheme: str) -> list[int]:
 
 
 def _as_evidence(source: OrderSource) -> Source:
-    n_missing = len(source.keys) - source.n_told
+    n_missing = len(source.keys) - source.n_keys
     why_not = "" if source.is_informative else "the same for all images"
     says = _described(source) + (f"; {n_missing} images have none" if n_missing else "")
     return Source(source.name, says, why_not)
@@ -175,8 +175,10 @@ def _as_evidence(source: OrderSource) -> Source:
 
 def _described(source: OrderSource) -> str:
     """Places in the file of the first images by this source."""
-    told = [(key, i) for i, key in enumerate(source.keys) if key is not None]
-    return "images " + ", ".join(str(i) for _, i in sorted(told)[:5]) + (" ..." if len(told) > 5 else "")
+    with_key = [(key, i) for i, key in enumerate(source.keys) if key is not None]
+    return (
+        "images " + ", ".join(str(i) for _, i in sorted(with_key)[:5]) + (" ..." if len(with_key) > 5 else "")
+    )
 
 
 def _first_few(order: Sequence[int], names: Sequence[str]) -> str:

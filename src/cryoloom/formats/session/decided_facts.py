@@ -74,12 +74,12 @@ def stack_pixel_size(
     of_mdoc = None
     sources = [] if user_angstrom is None else [Source("user", user_angstrom)]
     sources.append(_size_source("stack header", header_angstrom))
-    told = _mdoc_size([mdoc] if mdoc else [])
-    if told is not None and mdoc is not None:
+    mdoc_angstrom = _mdoc_size([mdoc] if mdoc else [])
+    if mdoc_angstrom is not None and mdoc is not None:
         shape = mdoc.image_shape_yx
         # An mdoc may be of the images before they were binned.
-        of_mdoc = told if shape is None else told * max(shape) / max(shape_yx)
-        sources.append(Source("mdoc PixelSpacing", told))
+        of_mdoc = mdoc_angstrom if shape is None else mdoc_angstrom * max(shape) / max(shape_yx)
+        sources.append(Source("mdoc PixelSpacing", mdoc_angstrom))
     if user_angstrom is not None:
         return user_angstrom, _size_evidence(user_angstrom, "user", sources, "")
     if header is None and of_mdoc is None:
@@ -100,31 +100,31 @@ def stack_pixel_size(
 
 def voltage(mdoc: Mdoc | None, user_kv: float | None) -> tuple[float, Evidence]:
     """Acceleration voltage in kV: the user's, else the mdoc's, else 300."""
-    told = mdoc.voltage_kv if mdoc else None
+    mdoc_kv = mdoc.voltage_kv if mdoc else None
     sources = [] if user_kv is None else [Source("user", user_kv)]
-    sources += [] if told is None else [Source("mdoc Voltage", told)]
+    sources += [] if mdoc_kv is None else [Source("mdoc Voltage", mdoc_kv)]
     if user_kv is not None:
         return user_kv, Evidence("voltage, kV", user_kv, "user", tuple(sources))
-    if told is not None:
-        return told, Evidence("voltage, kV", told, "mdoc Voltage", tuple(sources))
+    if mdoc_kv is not None:
+        return mdoc_kv, Evidence("voltage, kV", mdoc_kv, "mdoc Voltage", tuple(sources))
     note = "no voltage is given; taken to be 300 kV"
     return _DEFAULT_KV, Evidence("voltage, kV", _DEFAULT_KV, "", tuple(sources), note)
 
 
-def number_of_frames(movies: Sequence[Movie], told: Sequence[int | None]) -> Evidence:
+def number_of_frames(movies: Sequence[Movie], in_mdoc: Sequence[int | None]) -> Evidence:
     """Frames of the movies as their files hold them, and what the mdoc says; the files count.
 
     EER is left out of the comparison: acquisition programs write 1 for it.
     """
     own = [movie.n_frames for movie in movies]
-    said = [n for n in told if n is not None]
+    said = [n for n in in_mdoc if n is not None]
     sources = [Source("movie files", _span(own))]
     note = ""
     if said:
         sources.append(Source("mdoc NumSubFrames", _span(said)))
         differ = [
             (movie, n)
-            for movie, n in zip(movies, told, strict=True)
+            for movie, n in zip(movies, in_mdoc, strict=True)
             if n is not None and n != movie.n_frames and movie.path.suffix.lower() != ".eer"
         ]
         if differ:
@@ -165,10 +165,10 @@ def _size_evidence(size_angstrom: float, used: str, sources: Sequence[Source], n
     return Evidence("pixel size, angstrom", round(size_angstrom, 5), used, tuple(sources), note)
 
 
-def _unbinned(told: float, stack_yx: tuple[int, int] | None, movie: Movie) -> float:
+def _unbinned(mdoc_angstrom: float, stack_yx: tuple[int, int] | None, movie: Movie) -> float:
     """Size of a movie's pixels from that of the mdoc's stack: by the nearest whole ratio of their shapes."""
     if stack_yx is None:
-        return told / movie.eer_sampling
+        return mdoc_angstrom / movie.eer_sampling
     ratio = max(movie.shape_yx) / max(stack_yx)
     binned = ratio >= 1
     whole = round(ratio if binned else 1 / ratio)
@@ -178,7 +178,7 @@ def _unbinned(told: float, stack_yx: tuple[int, int] | None, movie: Movie) -> fl
             stack_yx=stack_yx,
             movie_yx=movie.shape_yx,
         )
-    return told / whole if binned else told * whole
+    return mdoc_angstrom / whole if binned else mdoc_angstrom * whole
 
 
 def _span(numbers: Sequence[int]) -> str:

@@ -54,13 +54,13 @@ def _motioncor(lines: list[list[str]], shape_yx: tuple[int, int]) -> NDArray[np.
 def _serialem(lines: list[list[str]], shape_yx: tuple[int, int]) -> NDArray[np.bool_]:
     entries = [(words[0], [int(word) for word in words[1:] if _is_number(word)]) for words in lines]
     size = {key: numbers[0] for key, numbers in entries if key in ("CameraSizeX", "CameraSizeY") and numbers}
-    told_yx = (size.get("CameraSizeY", shape_yx[0]), size.get("CameraSizeX", shape_yx[1]))
-    scale = next((n for n in (1, 2, 4) if (n * told_yx[0], n * told_yx[1]) == shape_yx), None)
+    camera_yx = (size.get("CameraSizeY", shape_yx[0]), size.get("CameraSizeX", shape_yx[1]))
+    scale = next((n for n in (1, 2, 4) if (n * camera_yx[0], n * camera_yx[1]) == shape_yx), None)
     if scale is None:
         raise ValueError(
-            f"it is for {told_yx[1]} x {told_yx[0]} pixels, movies are {shape_yx[1]} x {shape_yx[0]}"
+            f"it is for {camera_yx[1]} x {camera_yx[0]} pixels, movies are {shape_yx[1]} x {shape_yx[0]}"
         )
-    top_down = np.zeros(told_yx, dtype=bool)
+    top_down = np.zeros(camera_yx, dtype=bool)
     for key, numbers in entries:
         if key == "BadColumns":
             top_down[:, numbers] = True

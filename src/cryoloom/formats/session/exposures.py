@@ -49,8 +49,8 @@ _FEWEST_OF_A_TOTAL = 4
 _EQUAL_DOSES = 0.02
 """Doses that differ by no more, relatively, are of one exposure time: the beam alone varies."""
 _MORE_PRIOR_DOSE, _MORE_PRIOR_PER_ANGSTROM2 = 1.3, 5.0
-"""Chosen: a prior dose beyond this ratio and sum holds more than the exposures of the series, which the user
-is told."""
+"""Chosen: a prior dose beyond this ratio and sum holds more than the exposures of the series, and the user
+is warned."""
 _SAME_DOSE = (0.67, 1.5)
 """Chosen: ratio of two statements about one dose that needs no note."""
 _LEAST_RANGE_DEG = 0.05
@@ -148,8 +148,8 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
     named = [e.named_tilt_deg for e in exposures]
     both = [(a, b, e) for a, b, e in zip(stage, named, exposures, strict=True) if b is not None]
     stage_says = len(exposures) < 2 or max(stage) - min(stage) > _LEAST_RANGE_DEG
-    told_by = "pattern" if all(e.order_is_given for e in exposures) else "TiltAngle"
-    sources = [Source(told_by, _range(stage), "" if stage_says else "the same for all images")]
+    angles_by = "pattern" if all(e.order_is_given for e in exposures) else "TiltAngle"
+    sources = [Source(angles_by, _range(stage), "" if stage_says else "the same for all images")]
     if not both:
         if not stage_says:
             raise DataUnfitError(
@@ -158,7 +158,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
             )
         require_signs(stage)
         return list(exposures), Evidence(
-            "tilt angles", _range(stage), told_by, tuple(sources), radians_note(stage)
+            "tilt angles", _range(stage), angles_by, tuple(sources), radians_note(stage)
         )
     names = [b for _, b, _ in both]
     names_say = max(names) - min(names) > _LEAST_RANGE_DEG
@@ -292,11 +292,11 @@ def _turned_over(times: list[float | None], numbers: Sequence[float | None]) -> 
     order = sorted((n, i) for i, n in enumerate(numbers) if n is not None)
     if len(order) < max(3, len(times)) or len({n for n, _ in order}) < len(order) or None in times:
         return times
-    told = [float(times[i] or 0.0) for _, i in order]
-    falls = [k for k in range(1, len(told)) if told[k] < told[k - 1]]
+    in_order = [float(times[i] or 0.0) for _, i in order]
+    falls = [k for k in range(1, len(in_order)) if in_order[k] < in_order[k - 1]]
     if len(falls) != 1:
         return times
-    fall = told[falls[0] - 1] - told[falls[0]]
+    fall = in_order[falls[0] - 1] - in_order[falls[0]]
     span = next((hours * 3600.0 for hours in (12, 24) if 0.5 * hours * 3600.0 < fall <= hours * 3600.0), None)
     if span is None:
         return times
@@ -322,8 +322,8 @@ def places_in_time(exposures: Sequence[Exposure]) -> list[int]:
 
 def absent_orders(exposures: Sequence[Exposure]) -> list[int]:
     """Numbers missing between those given: the tilt was recorded, and its movie is not there."""
-    told = {exposure.order for exposure in exposures}
-    return [order for order in _numbers(exposures) or () if order not in told]
+    present = {exposure.order for exposure in exposures}
+    return [order for order in _numbers(exposures) or () if order not in present]
 
 
 def _numbers(exposures: Sequence[Exposure]) -> range | None:
@@ -453,11 +453,11 @@ def _plausible_dose(exposure: Exposure) -> float | None:
 def _starts(exposures: Sequence[Exposure], added: Sequence[float]) -> tuple[list[float], str, bool]:
     """Doses before each exposure: the prior ones where they can be true, else those added up."""
     prior = [e.prior_dose_per_angstrom2 for e in exposures]
-    told = [(p, a, i) for i, (p, a) in enumerate(zip(prior, added, strict=True)) if p is not None]
-    if len({p for p, _, _ in told}) < 2:
+    with_prior = [(p, a, i) for i, (p, a) in enumerate(zip(prior, added, strict=True)) if p is not None]
+    if len({p for p, _, _ in with_prior}) < 2:
         return list(added), "", False
     # One per cent and 0.05 e/A^2: rounding of the doses that were added up.
-    short = [(p, a, i) for p, a, i in told if p < 0.99 * a - 0.05]
+    short = [(p, a, i) for p, a, i in with_prior if p < 0.99 * a - 0.05]
     if short:
         p, a, i = short[0]
         return (
@@ -470,7 +470,7 @@ def _starts(exposures: Sequence[Exposure], added: Sequence[float]) -> tuple[list
     for before, a in zip(prior, added, strict=True):
         extra = before - a if before is not None else extra  # one without follows its neighbour
         starts.append(a + extra)
-    last_p, last_a, last = told[-1]
+    last_p, last_a, last = with_prior[-1]
     note = ""
     if last_p > _MORE_PRIOR_DOSE * last_a + _MORE_PRIOR_PER_ANGSTROM2:
         note = (

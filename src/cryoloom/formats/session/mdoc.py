@@ -108,8 +108,8 @@ class MdocSection:
     @property
     def n_frames(self) -> int | None:
         """Frames of the movie; None if the file gives one or none, which it does of any movie."""
-        told = self.number_of("NumSubFrames")
-        return int(told) if told is not None and told > 1 else None
+        n = self.number_of("NumSubFrames")
+        return int(n) if n is not None and n > 1 else None
 
     @property
     def target_defocus_angstrom(self) -> float | None:
@@ -194,11 +194,11 @@ class Mdoc:
     @property
     def pixel_sizes_angstrom(self) -> tuple[float, ...]:
         """Possible pixel sizes of the header and then of the sections."""
-        told = [
+        sizes = [
             _numbers(self.header, "PixelSpacing")[:1],
             *(s.numbers("PixelSpacing")[:1] for s in self.sections),
         ]
-        return tuple(size for one in told if one and (size := plausible("pixel size", one[0])) is not None)
+        return tuple(size for one in sizes if one and (size := plausible("pixel size", one[0])) is not None)
 
     @property
     def pixel_size_angstrom(self) -> float | None:

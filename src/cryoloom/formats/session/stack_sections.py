@@ -65,18 +65,18 @@ def match_sections(
 
     brightness : gives the mean of each section, if only the images can decide.
     """
-    told = [source for source in (angles, header) if source is not None and _says_something(source)]
+    given = [source for source in (angles, header) if source is not None and _says_something(source)]
     sources = tuple(
         Source(s.name, _described(s.tilt_deg), "" if _says_something(s) else "the same for all sections")
         for s in (angles, header)
         if s is not None
     )
     if mdoc is None or not mdoc[1]:
-        return _without_mdoc(stack, n_sections, told, sources)
+        return _without_mdoc(stack, n_sections, given, sources)
     name, exposures = mdoc
     sources += (Source(name, _described([e.tilt_deg for e in exposures])),)
     by_section = _by_zvalue(exposures, n_sections)
-    if not told:
+    if not given:
         if by_section is None:
             raise DataUnfitError(
                 f"{name} is for {len(exposures)} images and {stack} has {n_sections} sections; give angles, "
@@ -85,8 +85,8 @@ def match_sections(
                 expected=n_sections,
             )
         return _result([e.tilt_deg for e in by_section], by_section, exposures, name, sources, "")
-    first = told[0]
-    note = _disagreement(told)
+    first = given[0]
+    note = _disagreement(given)
     if by_section is not None and _agree(first.tilt_deg, [e.tilt_deg for e in by_section]):
         note = note or _offset_note(first, name, [e.tilt_deg for e in by_section])
         return _result(first.tilt_deg, by_section, exposures, first.name, sources, note)
@@ -121,9 +121,9 @@ def match_sections(
 
 
 def _without_mdoc(
-    stack: str, n_sections: int, told: Sequence[AngleSource], sources: tuple[Source, ...]
+    stack: str, n_sections: int, given: Sequence[AngleSource], sources: tuple[Source, ...]
 ) -> tuple[Array, list[Exposure | None], list[Exposure], Evidence]:
-    if not told:
+    if not given:
         stem = stack.rsplit(".", 1)[0]
         constant = "; those there are the same for all sections" if sources else ""
         raise DataUnfitError(
@@ -131,7 +131,7 @@ def _without_mdoc(
             f"it{constant}"
         )
     nothing: list[Exposure | None] = [None] * n_sections
-    return _result(told[0].tilt_deg, nothing, (), told[0].name, sources, _disagreement(told))
+    return _result(given[0].tilt_deg, nothing, (), given[0].name, sources, _disagreement(given))
 
 
 def _result(
@@ -212,12 +212,13 @@ def note_on_other_angles(used: AngleSource, other: AngleSource) -> str:
     )
 
 
-def _disagreement(told: Sequence[AngleSource]) -> str:
-    if len(told) < 2 or _agree(told[0].tilt_deg, told[1].tilt_deg):
+def _disagreement(given: Sequence[AngleSource]) -> str:
+    if len(given) < 2 or _agree(given[0].tilt_deg, given[1].tilt_deg):
         return ""
     return (
-        f"{told[0].name} and {told[1].name} give different angles (section 0: {told[0].tilt_deg[0]:.1f} and "
-        f"{told[1].tilt_deg[0]:.1f} deg); {told[0].name} is used, since it was made for this stack later"
+        f"{given[0].name} and {given[1].name} give different angles (section 0: "
+        f"{given[0].tilt_deg[0]:.1f} and {given[1].tilt_deg[0]:.1f} deg); "
+        f"{given[0].name} is used, since it was made for this stack later"
     )
 
 

@@ -144,9 +144,9 @@ def add_grid(root: ElementTree.Element, name: str, values: Array) -> None:
 def _extent_xy_angstrom(
     root: ElementTree.Element, otherwise: tuple[float, float] | None, *, is_needed: bool
 ) -> tuple[float, float]:
-    told = [float(word) for word in root.get("ImageDimensionsAngstrom", "").replace(",", " ").split()]
-    if len(told) == 2 and min(told) > 0:
-        return told[0], told[1]
+    extent = [float(word) for word in root.get("ImageDimensionsAngstrom", "").replace(",", " ").split()]
+    if len(extent) == 2 and min(extent) > 0:
+        return extent[0], extent[1]
     if otherwise is not None:
         return otherwise
     if is_needed:

@@ -197,8 +197,9 @@ def write_warp(
 
     ``warp_tiltseries/NAME.xml`` with poses, local displacements, doses, exclusions and CTFs;
     ``tomostar/NAME.tomostar``; and the images one by one in ``warp_frameseries/average`` (halves in
-    ``average/even`` and ``odd``). Every file is read again. A series that is not aligned, or of which Warp
-    cannot be told, is left out, which ``NOTES.txt`` says. Images are copied: Warp wants each in its own file.
+    ``average/even`` and ``odd``). Every file is read again. A series that is not aligned, or that Warp's
+    files cannot describe, is left out, and ``NOTES.txt`` says so. Images are copied: Warp reads each from its
+    own file.
     """
     fit, notes = exportable(items, check_exportable, keeps_displacements=True)
     for name in (_SERIES_FOLDER, _STAR_FOLDER):

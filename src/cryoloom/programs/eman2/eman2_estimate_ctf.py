@@ -71,14 +71,16 @@ def calls(series: TiltSeries, params: Eman2EstimateCtfParams, workplace: Workpla
     """One run over the tilts in use."""
     microscope = series.microscope
     phase = _amplitude_deg(series)
-    told = [] if params.phase_range_deg else ["--psrange", ",".join(text_of((phase, phase + 5.0, 5.0)))]
+    phase_range = (
+        [] if params.phase_range_deg else ["--psrange", ",".join(text_of((phase, phase + 5.0, 5.0)))]
+    )
     return (
         Call(
             program=E2SPT_TOMOCTF,
             arguments=(
                 stack_name(_NAME), "--voltage", *text_of(round(microscope.voltage_kv)),
                 "--cs", *text_of(microscope.spherical_aberration_mm),
-                "--threads", str(workplace.n_threads), *told, *arguments_of(params),
+                "--threads", str(workplace.n_threads), *phase_range, *arguments_of(params),
             ),
             files={
                 info_name(_NAME): info_file(

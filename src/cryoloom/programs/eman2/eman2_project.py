@@ -72,8 +72,8 @@ def info_file(name: str, series: TiltSeries, *, upside_down: bool, binning: int,
             )
         x, y = np.array(tilt.pose.shift_xy_angstrom) / pixel - (binning - 1) / 2
         turn = -tilt.pose.axis_deg - (0.0 if upside_down else 180.0)
-        told = (x, y, turn, tilt.pose.tilt_deg, tilt.pose.x_tilt_deg)
-        rows.append([round(float(value), 4) for value in told])
+        row = (x, y, turn, tilt.pose.tilt_deg, tilt.pose.x_tilt_deg)
+        rows.append([round(float(value), 4) for value in row])
     entries = {
         "tlt_params": rows,
         "tlt_file": stack_name(name),

@@ -203,7 +203,7 @@ def with_alignment(
     context: StepContext,
     step: str,
 ) -> TiltSeries:
-    """The whole series with the poses that the chain found for the tilts in use, and its residual told."""
+    """The whole series with the poses that the chain found for the tilts in use, and records its residual."""
     found = with_foreign_poses(
         used,
         parse(context.scratch(), stack.shape_yx, stack.pixel_size_angstrom),

@@ -61,7 +61,7 @@ class MovedTilt:
     """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie; None if a program
     does not say it."""
     path_angstrom: float | None = None
-    """Length of the path, where the shifts are not told."""
+    """Length of the path, where the shifts are not known."""
 
     def length_angstrom(self, pixel_size_angstrom: float) -> float:
         """Length of the specimen's path during the exposure."""

@@ -240,11 +240,11 @@ def tilts_of_project(
     for name, one in sorted(series.items()):
         if not lists_series(star, name):
             continue
-        told = {tilt.section: tilt for tilt in read_relion5_tilt_series(star, name).tilts}
-        missing = [tilt.acquisition_index for tilt in one.included if tilt.section not in told]
+        by_section = {tilt.section: tilt for tilt in read_relion5_tilt_series(star, name).tilts}
+        missing = [tilt.acquisition_index for tilt in one.included if tilt.section not in by_section]
         if missing:
             raise DataUnfitError(f"{star.name} lacks the tilts {missing} of {name}; nothing of it is taken")
-        pairs.append((one, [(tilt, told[tilt.section]) for tilt in one.included]))
+        pairs.append((one, [(tilt, by_section[tilt.section]) for tilt in one.included]))
     if not pairs:
         raise DataUnfitError(f"{star.name} names none of the series {sorted(series)}; nothing of it is taken")
     return pairs

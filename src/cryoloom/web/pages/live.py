@@ -73,7 +73,7 @@ def live_facts(project: ProjectView) -> dict[str, Any]:
                 "series": one.name,
                 "state": one.state,
                 "n_whole": one.n_whole,
-                "n_told": one.n_told,
+                "n_told": one.n_in_metadata,
                 "note": one.note,
             }
             for one in series_being_watched(project.folder)

@@ -227,8 +227,8 @@ def start_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
     step = site.catalogue.step(wanted.step)
     checked = site.catalogue.ask({"do": "check", "step": wanted.step, "parameters": wanted.parameters})
     if checked["errors"]:
-        told = "; ".join(f"{name}: {text}" for name, text in checked["errors"].items())
-        raise UserInputError(f"{wanted.step} cannot run like this: {told}")
+        errors = "; ".join(f"{name}: {text}" for name, text in checked["errors"].items())
+        raise UserInputError(f"{wanted.step} cannot run like this: {errors}")
     command = command_of(wanted, step, site.roots)
     job = start_job(project.folder, wanted.step, command, getpass.getuser(), after=wanted.after)
     return job_facts(job)

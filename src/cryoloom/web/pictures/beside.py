@@ -58,8 +58,8 @@ def tilt_angles_of(files: Sequence[Path], n_sections: int) -> tuple[float, ...]:
             if path.suffix in _ANGLE_SUFFIXES:
                 angles = tuple(float(angle) for angle in read_angles(path))
             elif path.suffix == ".mdoc":
-                told = [section.tilt_deg for section in read_mdoc(path).sections]
-                angles = tuple(angle for angle in told if angle is not None)
+                angles_in_mdoc = [section.tilt_deg for section in read_mdoc(path).sections]
+                angles = tuple(angle for angle in angles_in_mdoc if angle is not None)
             else:
                 continue
         except CryoloomError:

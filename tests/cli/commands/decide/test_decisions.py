@@ -6,9 +6,9 @@ import json
 
 
 def test_decisions_are_made_shown_and_undone(cryoloom):
-    told = cryoloom("exclude", "TS_02", "1", "3", "--reason", "ice")
-    assert "TS_02: leave out tilt 1: ice" in told
-    assert "`cryoloom resume --project p`" in told
+    printed = cryoloom("exclude", "TS_02", "1", "3", "--reason", "ice")
+    assert "TS_02: leave out tilt 1: ice" in printed
+    assert "`cryoloom resume --project p`" in printed
     status = cryoloom("status")
     assert "not applied yet: TS_02: leave out tilt 3: ice" in status
     assert "1 to bring up to date: `cryoloom resume --project p`" in status

@@ -13,7 +13,7 @@ def test_a_series_left_out_is_taken_in_again(cryoloom):
 
 
 def test_a_tilt_is_kept_with_its_reason(cryoloom):
-    told = cryoloom("include", "TS_01", "2", "--reason", "only dim")
-    assert "TS_01: keep tilt 2: only dim" in told
+    printed = cryoloom("include", "TS_01", "2", "--reason", "only dim")
+    assert "TS_01: keep tilt 2: only dim" in printed
     (event,) = [json.loads(line) for line in cryoloom("decisions", "--json").splitlines()]
     assert (event["item"], event["target"], event["value"]) == ("TS_01", "2", {"keep": True})

@@ -20,11 +20,11 @@ def test_the_command_tells_and_mends(project, monkeypatch):
         assert result.exit_code == 0, result.output
         return result.output
 
-    told = axis()
-    assert "session by tracks: 85.30" in told
-    assert "half a turn off, hand differs from the metadata" in told
-    assert "they agree" in told
-    assert "direction: as in the metadata" in told
+    printed = axis()
+    assert "session by tracks: 85.30" in printed
+    assert "half a turn off, hand differs from the metadata" in printed
+    assert "they agree" in printed
+    assert "direction: as in the metadata" in printed
     facts = json.loads(axis("--json"))
     assert facts["outlying"] == ["TS_03", "TS_05"]
     assert facts["verdicts"][0]["told_deg"] == 86.0

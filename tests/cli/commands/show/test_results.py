@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def test_every_item_has_its_figures_and_files(cryoloom):
-    told = cryoloom("results")
-    assert "TS_01  run 2 draw" in told
-    assert "n_included = 5" in told
+    printed = cryoloom("results")
+    assert "TS_01  run 2 draw" in printed
+    assert "n_included = 5" in printed
     found = [json.loads(line) for line in cryoloom("results", "--json").splitlines()]
     drawn = next(one for one in found if (one["item"], one["step"]) == ("TS_02", "draw"))
     assert drawn["figures"]["n_included"] == 5

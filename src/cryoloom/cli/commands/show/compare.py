@@ -48,7 +48,7 @@ def compare(
 def _show(compared: Comparison) -> None:
     names = [f"run {run.id} {run.node}" for run in compared.runs]
     parameters = Table("differs", *names, title=None)
-    own = _of_one_alone(compared)
+    own = _in_one_run_only(compared)
     for name, pair in compared.parameters.items():
         if not any(name in one for one in own):
             parameters.add_row(name, *(_shown(value) for value in pair))
@@ -61,8 +61,8 @@ def _show(compared: Comparison) -> None:
     console.print(_figures(compared, names))
 
 
-def _of_one_alone(compared: Comparison) -> tuple[set[str], set[str]]:
-    """Parameters that only one of two different steps has: a list of them says nothing of a difference."""
+def _in_one_run_only(compared: Comparison) -> tuple[set[str], set[str]]:
+    """Parameters of only one of two different steps; they are not differences between the runs."""
     first, second = compared.runs
     if first.step == second.step:
         return set(), set()

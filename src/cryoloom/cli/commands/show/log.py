@@ -148,9 +148,9 @@ def _show_origin(origin: Origin, folder: Path) -> None:
             f"cryoloom {run.environment.get('cryoloom')}"
         )
         sources = {"input": run.input_run_id, **run.links}
-        told = ", ".join(f"{role} run {source}" for role, source in sources.items() if source is not None)
-        if told:
-            say(f"    {told}")
+        inputs = ", ".join(f"{role} run {source}" for role, source in sources.items() if source is not None)
+        if inputs:
+            say(f"    {inputs}")
         say(f"    {json_module.dumps(dict(run.parameters), default=str)}")
         for made in item.files:
             say(f"    {made.role}: {folder / made.path}")

@@ -65,7 +65,7 @@ def status(
     being_acquired = [one for one in series_being_watched(project) if one.state == "open"]
     for watched in being_acquired:
         note = f"; {watched.note}" if watched.note else ""
-        say(f"{watched.name} is open: {watched.n_whole} of {watched.n_told} movies{note}")
+        say(f"{watched.name} is open: {watched.n_whole} of {watched.n_in_metadata} movies{note}")
     if not state.series:
         if not being_acquired:
             say(f"nothing was processed yet; start with `cryoloom process RAW --project {project}`")

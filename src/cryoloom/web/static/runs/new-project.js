@@ -96,7 +96,7 @@ async function look() {
   const nTilts = facts.series.reduce((sum, one) => sum + one.n_tilts, 0);
   byId("found").textContent = `${facts.series.length} series, ${counted(facts.n_mdocs, "mdoc")}, ${facts.n_mdocs ? counted(nTilts, "tilt") : `${counted(facts.n_movies, "movie")} in this folder`}`;
   byId("doubts").replaceChildren(...facts.doubts.slice(0, 12).map((text) => make("li", {}, text)));
-  document.querySelector("#facts tbody").replaceChildren(...Object.entries(facts.facts).map(([title, values]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, values.length ? values.slice(0, 6).join(", ") : "not told"))));
+  document.querySelector("#facts tbody").replaceChildren(...Object.entries(facts.facts).map(([title, values]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, values.length ? values.slice(0, 6).join(", ") : "not given"))));
   byId("series").replaceChildren(...facts.series.slice(0, 60).map((one) => make("div", { class: "row" }, make("span", { class: "mono" }, one.name), make("span", { class: "quiet" }, `${one.n_tilts} tilts; angle, dose in order of acquisition`), spark(one.tilt_deg), spark(one.dose_per_angstrom2))));
   isData = facts.n_movies > 0 || facts.series.length > 0;
   if (!byId("name").value) byId("name").value = `${path.split("/").filter(Boolean).at(-1) ?? "new"}_project`.replace(/[^A-Za-z0-9 _.-]/g, "-");

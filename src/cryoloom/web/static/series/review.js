@@ -70,7 +70,7 @@ function redraw() {
   });
   const tilt = tilts[at];
   if (!tilt) return;
-  document.getElementById("what").textContent = `${tilt.series}, tilt ${tilt.tilt_deg.toFixed(1)}°, exposure ${tilt.acquisition_index}`;
+  document.getElementById("what").textContent = `${tilt.series}, tilt ${tilt.tilt_deg.toFixed(1)}°, acquisition index ${tilt.acquisition_index}`;
   const [state, words] = stateOf(tilt);
   document.getElementById("why").replaceChildren(
     make("span", { class: "sign flagged" }, tilt.flag.text), make("br"),
