@@ -69,3 +69,8 @@ def test_a_doubt_is_that_of_any_set():
     ]
     assert doubt_of(sets) == "x"
     assert doubt_of(sets[:1]) == doubt_of([]) == ""
+
+
+def test_halves_aligned_to_one_map_are_a_doubt():
+    picked = Particles("a", ArrayTable(some_rows("a", 2).columns()), (), common_reference="the template")
+    assert doubt_of([picked]) == "both halves were aligned to the template; run refine"

@@ -63,7 +63,7 @@ def test_a_first_map_from_nothing():
     assert (error < 20).mean() > 0.8
     assert placed.template is given.main
     assert given.main.resolution_angstrom is None
-    assert "aligned to one reference; run refine" in placed.pose_doubt
+    assert placed.common_reference == "one first map"
     assert context.figures["n_effective"] < 3
     assert len(context.records["axes"]) == 7
 

@@ -88,6 +88,7 @@ def test_particles_are_found_and_turned(scene, template_map):
     assert particles.symmetry == "O"
     assert particles.species == "shell"
     assert particles.series == (tomogram.series,)
+    assert particles.common_reference == "the template"
     assert (rows.others["q_value"] <= 0.05).all()
     assert context.last_progress[0] == context.last_progress[1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -174,6 +174,9 @@ class Particles:
     pose_doubt: str = field(default="", metadata=ADDED_LATER)
     """Why the step that found these poses gives no resolution; "" if it gives one, or if nothing is known, as
     for imported poses. It stays with the particles until `refine` finds poses that its tests support."""
+    common_reference: str = field(default="", metadata=ADDED_LATER)
+    """The map that both halves were aligned to, as "the template"; "" if each half had its own, or if nothing
+    is known. Such halves agree in the noise of that map. Any refinement of independent halves removes it."""
 
     @property
     def n_particles(self) -> int:
@@ -219,5 +222,12 @@ class Particles:
 
 
 def doubt_of(items: Sequence[Particles]) -> str:
-    """Doubts about the poses of several sets, each once; "" if there are none."""
-    return "; ".join(dict.fromkeys(item.pose_doubt for item in items if item.pose_doubt))
+    """Why no step gives a resolution of these sets with their poses, each reason once; "" if none is known."""
+    return "; ".join(dict.fromkeys(reason for item in items for reason in _doubts(item)))
+
+
+def _doubts(item: Particles) -> Iterator[str]:
+    if item.pose_doubt:
+        yield item.pose_doubt
+    if item.common_reference:
+        yield f"both halves were aligned to {item.common_reference}; run refine"

@@ -100,7 +100,10 @@ def particles_in(
     template: Average | None = None,
     symmetry: str = "C1",
 ) -> Particles:
-    """Rows as a particle set that has the tomogram's name; its table is written."""
+    """Rows as a particle set that has the tomogram's name; its table is written.
+
+    A template is the map that the rotations were found with, in both halves.
+    """
     return Particles(
         tomogram.name,
         context.new_table("particles", rows.columns()),
@@ -110,4 +113,5 @@ def particles_in(
         diameter_angstrom=diameter_angstrom,
         template=template,
         symmetry=symmetry,
+        common_reference="the template" if template is not None else "",
     )

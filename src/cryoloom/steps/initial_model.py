@@ -100,7 +100,6 @@ _FIRST_DIAMETERS = 0.2
 # Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
 _LEAST_STEP = 0.92
-_ONE_REFERENCE = "a first map: its halves were aligned to one reference"
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
 """Chosen: a band counts as finer below 0.92 of the one before; orders of axes that are listed for the
 user."""
@@ -611,7 +610,7 @@ def _stored(
         sink,
         voxel_angstrom,
         symmetry=group,
-        resolution_note=_ONE_REFERENCE,
+        resolution_note="a first map: its halves were aligned to one reference",
         n_particles=n_particles,
         diameter_angstrom=diameter,
     )
@@ -646,7 +645,7 @@ def _particles(
                 template=average,
                 symmetry=average.symmetry,
                 diameter_angstrom=average.diameter_angstrom,
-                pose_doubt=f"they are the poses of {_ONE_REFERENCE}; run refine",
+                common_reference="one first map",
             )
         )
     return tuple(made)

@@ -181,7 +181,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
 
 @step(
     "pick_by_template",
-    version=3,
+    version=4,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

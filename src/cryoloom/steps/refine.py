@@ -440,6 +440,7 @@ def _particles(
                 symmetry=average.symmetry,
                 diameter_angstrom=average.diameter_angstrom,
                 pose_doubt=average.pose_doubt,
+                common_reference="",
             )
         )
     return tuple(made)

@@ -22,7 +22,7 @@ def relion(stand_in):
 
 
 def test_poses_are_those_that_relion_found(extracted, average, context, relion):
-    item = replace(extracted, template=average, pose_doubt="shells do not tell")
+    item = replace(extracted, template=average, pose_doubt="shells do not tell", common_reference="a map")
     made = relion_refine((item,), RelionRefineParams(symmetry="C6"), context)
     (found,) = made.others["particles"]
     rows, before = found.rows(), item.rows()
@@ -37,7 +37,8 @@ def test_poses_are_those_that_relion_found(extracted, average, context, relion):
     assert rows.others["note"].tolist() == [1, 4]
     assert context.figures["stated_resolution_angstrom"] == 12.5
     assert made.main.resolution_angstrom is None  # unmasked halves alone prove nothing
-    # RELION does not test what was in doubt.
+    # RELION refines halves by themselves; what else was in doubt it does not test.
+    assert found.common_reference == ""
     assert made.main.pose_doubt == found.pose_doubt == "shells do not tell"
     assert made.main.half1.shape == (8, 8, 8)
     assert made.main.curves[0].correlation == (1.0, 0.75, 0.5, 0.25)

@@ -43,6 +43,7 @@ def test_picks_above_the_score_in_our_frame(tomogram, template):
     assert rows.score.tolist() == [8.5, 6.5]
     assert found.species == "a ribosome"
     assert found.template.map.shape == (16, 16, 16)
+    assert found.common_reference == "the template"
     assert context.figures["n_particles"] == 2
 
 

@@ -261,5 +261,6 @@ def set_of(items: Sequence[Particles], changed: Mapping[str, TiltSeries], contex
         series=tuple(series[name] for name in sorted(series)),
         tomograms=(),
         images=(),
-        pose_doubt=doubt_of(items),
+        pose_doubt="; ".join(dict.fromkeys(item.pose_doubt for item in items if item.pose_doubt)),
+        common_reference=next((item.common_reference for item in items if item.common_reference), ""),
     )

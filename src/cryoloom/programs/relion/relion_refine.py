@@ -8,6 +8,7 @@ unmasked halves and is a figure; postprocess or relion_postprocess judges the av
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cryoloom.contract.figures import Figure
@@ -195,7 +196,8 @@ def relion_refine(items: tuple[Particles, ...], params: RelionRefineParams, cont
     place_mask(params.mask, folder / "mask.mrc", "relion_refine")
     make_calls(calls(items, params, workplace_of(context)), params, context)
     curve, stated = gold_standard_curve(folder / f"{_OUT}_model.star")
-    particles = refined_particles(items, folder / f"{_OUT}_data.star", context, symmetry=params.symmetry)
+    found = refined_particles(items, folder / f"{_OUT}_data.star", context, symmetry=params.symmetry)
+    particles = tuple(replace(item, common_reference="") for item in found)
     n_particles = sum(item.n_particles for item in particles)
     context.figure("stated_resolution_angstrom", stated, reason="RELION states none")
     context.figure("n_particles", n_particles)
@@ -211,6 +213,6 @@ def relion_refine(items: tuple[Particles, ...], params: RelionRefineParams, cont
         n_particles=n_particles,
         curves=(curve,),
         note="RELION's unmasked halves alone were compared; run postprocess",
-        pose_doubt=doubt_of(items),
+        pose_doubt=doubt_of(particles),
     )
     return Outputs(average, {"particles": particles})
