@@ -222,7 +222,7 @@ class Particles:
 
 
 def doubt_of(items: Sequence[Particles]) -> str:
-    """Why no step gives a resolution of these sets with their poses, each reason once; "" if none is known."""
+    """Why no step gives a resolution of sets with these poses, each reason once; "" if none is known."""
     return "; ".join(dict.fromkeys(reason for item in items for reason in _doubts(item)))
 
 

@@ -30,7 +30,6 @@ from cryoloom.model import (
     PixelSink,
     Tilt,
     TiltSeries,
-    doubt_of,
 )
 
 __all__ = [
