@@ -21,6 +21,7 @@ from cryoloom.algorithms.averaging.passes import SearchGrid
 from cryoloom.algorithms.averaging.pose_search import shift_grid
 from cryoloom.algorithms.averaging.refinement import Refined
 from cryoloom.algorithms.averaging.shell_correlation import non_axial, roundest_centre
+from cryoloom.algorithms.images.volume_fourier import shift_volume, weigh_shells
 from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.procedures.particle_passes import SeriesWorker
@@ -144,31 +145,16 @@ def _references(
     correlation = HalfMaps(refined.halves, voxel, n // 2 - 1).correlation(mask)
     weighted = [_weighted(half, np.clip(correlation, 0.0, 1.0)) * mask for half in reversed(refined.halves)]
     centre = roundest_centre(weighted[0] + weighted[1], radius, about_axis=about_axis)
-    maps = [_moved(density, -centre) for density in weighted]
+    maps = [shift_volume(density, -centre) for density in weighted]
     plain = [density - non_axial(density, radius) if about_axis else density for density in maps]
     plain = [density * (mask > 0) for density in plain]
     return (maps[0], maps[1]), (plain[0], plain[1]), centre * voxel
 
 
-def _moved(density: torch.Tensor, shift_xyz_px: Array) -> torch.Tensor:
-    """A map ``(n, n, n)`` moved by a shift."""
-    n = density.shape[0]
-    axes = (np.fft.fftfreq(n), np.fft.fftfreq(n), np.fft.rfftfreq(n))
-    ramps = [np.exp(-2j * np.pi * k * away) for k, away in zip(axes, shift_xyz_px[::-1], strict=True)]
-    ramp = ramps[0][:, None, None] * ramps[1][:, None] * ramps[2]
-    spectrum = torch.fft.rfftn(density) * torch.tensor(ramp, dtype=torch.complex64)
-    return torch.fft.irfftn(spectrum, s=density.shape)
-
-
 def _weighted(density: torch.Tensor, weight: Array) -> torch.Tensor:
     """A map times a weight by shells, 0 beyond its first fall to 0."""
-    n = density.shape[0]
-    full, half = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
-    radius = np.sqrt(full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2)
     fallen = np.flatnonzero(weight <= 0)
     curve = weight.copy()
     if len(fallen):
         curve[int(fallen[0]) :] = 0.0
-    factor = np.interp(radius.ravel(), np.arange(len(curve)), curve, right=0.0).reshape(radius.shape)
-    spectrum = torch.fft.rfftn(density) * torch.tensor(factor, dtype=torch.float32)
-    return torch.fft.irfftn(spectrum, s=density.shape)
+    return weigh_shells(density, curve)

@@ -12,6 +12,7 @@ from scipy.ndimage import affine_transform, spline_filter
 from cryoloom.algorithms.averaging.fourier_cube import cube_frequency
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_search import frames_of
+from cryoloom.algorithms.images.volume_fourier import exact_radial_frequency_rfftn
 from cryoloom.kernels.slices.fourier_slices import take_slices
 
 __all__ = ["joined_below", "low_pass", "map_on_grid", "radial_cube", "radial_terms"]
@@ -84,9 +85,7 @@ def radial_terms(images: ParticleImages, cube: torch.Tensor, n_used: int) -> tup
 def _low_passed(
     values: NDArray[np.float64], voxel_angstrom: float, resolution_angstrom: float
 ) -> NDArray[np.float64]:
-    axes = [np.fft.fftfreq(n, voxel_angstrom) for n in values.shape[:2]]
-    axes.append(np.fft.rfftfreq(values.shape[2], voxel_angstrom))
-    radius = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None] ** 2)
+    radius = exact_radial_frequency_rfftn(values.shape, voxel_angstrom)
     # The edge begins at the resolution: nothing inside the band is weakened.
     edge = 2.0 / (max(values.shape) * voxel_angstrom)
     fall = np.clip((radius - 1.0 / resolution_angstrom) / edge, 0.0, 1.0)

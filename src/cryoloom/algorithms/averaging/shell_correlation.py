@@ -17,6 +17,8 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import lsqr
 
+from cryoloom.algorithms.images.volume_fourier import exact_radial_frequency_rfftn
+
 __all__ = [
     "corrected_correlation",
     "first_fall",
@@ -190,8 +192,7 @@ def _real_radius(n: int, centre_xyz_px: Array | tuple[float, ...] = (0.0, 0.0, 0
 
 def _shells(n: int) -> tuple[NDArray[np.int64], int]:
     """Shell of every rfftn frequency, flat; those beyond ``n // 2`` share the number after the last."""
-    full, half = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
-    radius = np.sqrt(full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2)
+    radius = exact_radial_frequency_rfftn((n, n, n), 1 / n)
     count = n // 2 + 1
     return np.minimum(np.rint(radius).astype(np.int64).ravel(), count), count
 

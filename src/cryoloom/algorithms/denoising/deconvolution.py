@@ -12,9 +12,11 @@ import math
 
 import numpy as np
 import scipy.fft
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf.transfer import ctf_1d
+from cryoloom.algorithms.images.volume_fourier import frequencies_rfftn
 from cryoloom.model import Microscope
 
 __all__ = ["deconvolution_filter", "filter_reach_px", "filtered_volume"]
@@ -66,10 +68,10 @@ def filtered_volume(
 ) -> NDArray[np.float32]:
     """A volume ``(z, y, x)`` filtered radially; the filter goes from 0 to Nyquist, corners are as Nyquist."""
     spectrum = scipy.fft.rfftn(volume, workers=n_threads)
-    n_z, n_y, n_x = volume.shape
-    squared_yx = (2 * np.fft.fftfreq(n_y))[:, None] ** 2 + (2 * np.fft.rfftfreq(n_x))[None] ** 2
+    z, y, x = (2 * k.numpy() for k in frequencies_rfftn(volume.shape, dtype=torch.float64))
+    squared_yx = y[0] ** 2 + x[0] ** 2
     table = response.astype(np.float32)
-    for plane, frequency_z in zip(spectrum, 2 * np.fft.fftfreq(n_z), strict=True):
+    for plane, frequency_z in zip(spectrum, z.ravel(), strict=True):
         radius = np.sqrt(squared_yx + frequency_z**2)
         position = np.minimum(radius, 1.0) * (len(table) - 1)
         index = np.minimum(position.astype(np.int32), len(table) - 2)

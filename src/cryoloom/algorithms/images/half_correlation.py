@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from cryoloom.algorithms.images.volume_fourier import radial_frequency_rfftn
+
 __all__ = ["shell_correlation", "smoothed_crossing_per_px"]
 
 
@@ -19,10 +21,7 @@ def shell_correlation(
     for n in one.shape:
         window = window[..., None] * torch.hann_window(n, periodic=False, device=one.device)
     spectra = [torch.fft.rfftn((volume - volume.mean()) * window) for volume in (one, other)]
-    axes = [torch.fft.fftfreq(n, device=one.device) for n in one.shape[:2]]
-    squared = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2
-    squared = squared + torch.fft.rfftfreq(one.shape[2], device=one.device)[None, None, :] ** 2
-    shell = (squared.sqrt() * (2 * n_shells)).long()
+    shell = (radial_frequency_rfftn(one.shape, one.device) * (2 * n_shells)).long()
     kept = shell < n_shells
     index = shell[kept]
 

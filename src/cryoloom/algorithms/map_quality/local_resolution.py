@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.images.volume_fourier import exact_radial_frequency_rfftn
+
 __all__ = ["LocalResolution", "local_resolution"]
 
 Array = NDArray[np.float64]
@@ -49,7 +51,7 @@ def local_resolution(
         bands.append(bands[-1] * (1.0 + _BAND_OF_FREQUENCY))
     centres = np.sqrt(np.array(bands[:-1]) * np.array(bands[1:]))
     spectra = [torch.fft.rfftn((half * (mask > 0)).float()) for half in halves]
-    radius = _radius(n) / box
+    radius = exact_radial_frequency_rfftn((n, n, n), 1 / n) / box
     window = torch.tensor(np.exp(-2.0 * (math.pi * sd * radius) ** 2), dtype=torch.float32)
     found = np.full((n, n, n), coarsest, np.float32)
     going = np.asarray(mask.numpy() > 0.5)
@@ -81,9 +83,3 @@ def local_resolution(
 def _windowed(product: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     n = product.shape[0]
     return torch.fft.irfftn(torch.fft.rfftn(product) * window, s=(n, n, n))
-
-
-def _radius(n: int) -> Array:
-    """Length of every rfftn frequency in whole frequencies of the box."""
-    full, half = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
-    return np.asarray(np.sqrt(full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2))

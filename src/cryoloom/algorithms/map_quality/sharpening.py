@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.images.volume_fourier import exact_radial_frequency_rfftn, weigh_shells
+
 __all__ = ["GuinierFit", "fit_b_factor", "radial_amplitude", "reference_correlation", "sharpened"]
 
 Array = NDArray[np.float64]
@@ -93,14 +95,8 @@ def sharpened(
         factor /= np.maximum(transfer[: n // 2 + 1], _LEAST_TRANSFER)
     edge = np.clip((shells - n * voxel_angstrom / resolution_angstrom + 1.0) / 2.0, 0.0, 1.0)
     factor *= 0.5 + 0.5 * np.cos(np.pi * edge)
-    axes = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
-    radius = np.sqrt(axes[0][:, None, None] ** 2 + axes[0][None, :, None] ** 2 + axes[1][None, None] ** 2)
-    by_sample = np.interp(radius.ravel(), shells, factor, right=0.0).reshape(radius.shape)
-    spectrum = torch.fft.rfftn(density.float()) * torch.tensor(by_sample, dtype=torch.float32)
-    return torch.fft.irfftn(spectrum, s=(n, n, n))
+    return weigh_shells(density.float(), factor)
 
 
 def _shell_numbers(n: int) -> NDArray[np.int64]:
-    full, half = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
-    radius = np.sqrt(full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2)
-    return np.rint(radius).astype(np.int64)
+    return np.rint(exact_radial_frequency_rfftn((n, n, n), 1 / n)).astype(np.int64)

@@ -20,6 +20,7 @@ from scipy.ndimage import map_coordinates
 
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.images.parabola import vertex_offset
+from cryoloom.algorithms.images.volume_fourier import frequencies_rfftn
 
 __all__ = ["RidgePoints", "RidgeResponse", "half_sphere", "ridge_points", "ridge_response"]
 
@@ -82,11 +83,7 @@ def ridge_response(
     reach = math.ceil(3 * along_voxels)
     padded = tuple(good_fft_size(n + reach) for n in shape)
     transform = torch.fft.rfftn(volume - volume.median(), s=padded)
-    kz, ky, kx = (
-        2 * math.pi * torch.fft.fftfreq(padded[0])[:, None, None],
-        2 * math.pi * torch.fft.fftfreq(padded[1])[None, :, None],
-        2 * math.pi * torch.fft.rfftfreq(padded[2])[None, None],
-    )
+    kz, ky, kx = (2 * math.pi * k for k in frequencies_rfftn(padded))
     squared = kz**2 + ky**2 + kx**2
     directions = half_sphere(n_directions)
     best = torch.full(shape, -math.inf)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.images.volume_fourier import radial_frequency_rfftn
 from cryoloom.model import Pixels
 
 __all__ = ["coarser_volume", "whitened"]
@@ -58,12 +59,7 @@ def whitened(volume: NDArray[np.float32], longest_voxels: float) -> torch.Tensor
     """
     shape = volume.shape
     spectrum = torch.fft.rfftn(torch.from_numpy(volume - np.float32(volume.mean())))
-    kz, ky, kx = (
-        torch.fft.fftfreq(shape[0])[:, None, None],
-        torch.fft.fftfreq(shape[1])[None, :, None],
-        torch.fft.rfftfreq(shape[2])[None, None],
-    )
-    radius = torch.sqrt(kz**2 + ky**2 + kx**2)
+    radius = radial_frequency_rfftn(shape)
     ring = torch.clamp((radius * (2 * _RINGS)).round().to(torch.int64), max=_RINGS).reshape(-1)
     count = torch.bincount(ring, minlength=_RINGS + 1)
     total = torch.bincount(ring, spectrum.abs().square().double().reshape(-1), minlength=_RINGS + 1)
