@@ -12,7 +12,9 @@ from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Ctf, Exclusion, Pose, Stack
 from cryoloom.programs.included_tilts import (
     chosen_stack,
+    names_of_images,
     of_tilts,
+    pixels_of_image,
     series_centred_on_voxel,
     with_results,
     written,
@@ -96,3 +98,13 @@ def test_an_even_volume_s_centre_lies_half_a_voxel_off(series):
         [t.pose.shift_xy_angstrom for t in unmoved.included],
         [t.pose.shift_xy_angstrom for t in posed.included],
     )
+
+
+def test_halves_are_named_only_if_wanted_and_there(rng):
+    images = rng.normal(size=(3, 4, 6)).astype("float32")
+    plain = Stack(images, 2.0)
+    halved = Stack(images, 2.0, even=images, odd=images)
+    assert names_of_images(plain, halves=True) == ("images",)
+    assert names_of_images(halved, halves=False) == ("images",)
+    assert names_of_images(halved, halves=True) == ("images", "even", "odd")
+    assert pixels_of_image(halved) == 24

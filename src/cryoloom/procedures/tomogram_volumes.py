@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.reconstruction.reconstruction_bands import StripSink
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows
 from cryoloom.algorithms.series.prepared_arrays import Prepared, made_now
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Pixels, PixelSink
 
-__all__ = ["VoxelType", "middle_rows", "new_volume", "stored_type"]
+__all__ = ["TILTS_IN_TOMOGRAM", "VoxelType", "middle_rows", "new_volume", "stored_type"]
 
 VoxelType = Literal["float32", "float16"]
+
+TILTS_IN_TOMOGRAM = Figure(
+    "n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."
+)
 
 _FINEST_FLOAT16_DEVIATION = 2e-6
 """16-bit floats below 6e-5 lie 6e-8 apart: a ten-thousandth of the variance of 1.7e-6."""

@@ -18,7 +18,16 @@ from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Stack, Tilt, TiltSeries
 from cryoloom.programs.handover import place_float32
 
-__all__ = ["ImageChoice", "chosen_stack", "of_tilts", "series_centred_on_voxel", "with_results", "written"]
+__all__ = [
+    "ImageChoice",
+    "chosen_stack",
+    "names_of_images",
+    "of_tilts",
+    "pixels_of_image",
+    "series_centred_on_voxel",
+    "with_results",
+    "written",
+]
 
 ImageChoice = Literal["best", "unweighted", "weighted"]
 
@@ -34,6 +43,17 @@ def chosen_stack(series: TiltSeries, choice: ImageChoice) -> Stack:
             f"{series.name} has no dose-weighted images; run weight_dose before, or choose unweighted"
         )
     return series.weighted
+
+
+def names_of_images(stack: Stack, *, halves: bool) -> tuple[str, ...]:
+    """Roles of the images that a program works on: "images", and the halves that exist, if wanted."""
+    return ("images", *(name for name in stack.present if halves and name != "images"))
+
+
+def pixels_of_image(stack: Stack) -> int:
+    """Pixels of one image, for the memory of programs that read images one by one."""
+    n_y, n_x = stack.shape_yx
+    return n_y * n_x
 
 
 def of_tilts(series: TiltSeries, tilts: Sequence[Tilt], stack: Stack) -> TiltSeries:

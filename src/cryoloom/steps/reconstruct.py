@@ -85,7 +85,7 @@ from cryoloom.procedures.half_tomograms import (
     tell_tilts_without_halves,
 )
 from cryoloom.procedures.prepared_images import PreparedImages
-from cryoloom.procedures.tomogram_volumes import middle_rows, new_volume, stored_type
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM, middle_rows, new_volume, stored_type
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -306,7 +306,7 @@ def _prepared_middles(
 
 
 FIGURES = (
-    Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
+    TILTS_IN_TOMOGRAM,
     Figure(
         "tomogram_thickness_angstrom",
         "angstrom",

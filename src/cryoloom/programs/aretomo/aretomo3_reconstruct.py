@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.model import PixelSink, Stack, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.aretomo.aretomo2 import angle_file, even_px
 from cryoloom.programs.aretomo.aretomo3_align_series import ARETOMO3
 from cryoloom.programs.aretomo.volume import ROLES, volume_shape
@@ -116,9 +116,7 @@ def _roles(stack: Stack, params: Aretomo3ReconstructParams) -> list[str]:
     bytes_needed=lambda series, params: 8 << 30,
     gpu="optional",
     methods="Tomograms were reconstructed with AreTomo 3.",
-    figures=(
-        Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
-    ),
+    figures=(TILTS_IN_TOMOGRAM,),
     programs=(ARETOMO3,),
     calls=calls,
     beside="reconstruct",

@@ -13,16 +13,22 @@ from pathlib import Path
 from typing import Literal
 
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.model import PixelSink, Stack, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.aretomo.aretomo2 import ARETOMO2, angle_file, even_px
 from cryoloom.programs.aretomo.volume import ROLES, volume_shape
 from cryoloom.programs.handover import ProgramParams, keep_volume, make_calls, workplace_of
-from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, series_centred_on_voxel, written
+from cryoloom.programs.included_tilts import (
+    ImageChoice,
+    chosen_stack,
+    names_of_images,
+    series_centred_on_voxel,
+    written,
+)
 
 __all__ = ["AretomoReconstructParams", "aretomo_reconstruct", "calls"]
 
@@ -57,8 +63,8 @@ class AretomoReconstructParams(ProgramParams):
 def calls(series: TiltSeries, params: AretomoReconstructParams, workplace: Workplace) -> tuple[Call, ...]:
     """A run for the tomogram, and one for each half, all with one alignment."""
     stack = chosen_stack(series, params.images)
-    halves = [name for name in stack.present if name != "images"] if params.halves else []
-    return tuple(_call(stack, name, series, params, workplace) for name in ("images", *halves))
+    names = names_of_images(stack, halves=params.halves)
+    return tuple(_call(stack, name, series, params, workplace) for name in names)
 
 
 def _call(
@@ -80,9 +86,7 @@ def _call(
     )
 
 
-FIGURES = (
-    Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
-)
+FIGURES = (TILTS_IN_TOMOGRAM,)
 
 
 @step(

@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 
 from cryoloom.algorithms.series.specimen_frame import series_from_frame, with_defocus_at_origin
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import PixelSink, Stack, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.eman2.eman2_project import (
     E2PROC3D,
     E2TOMOGRAM,
@@ -30,7 +30,7 @@ from cryoloom.programs.eman2.eman2_project import (
     stack_name,
 )
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
-from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, written
+from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, names_of_images, written
 
 __all__ = ["Eman2ReconstructParams", "calls", "eman2_reconstruct"]
 
@@ -76,10 +76,8 @@ class Eman2ReconstructParams(ProgramParams):
 def calls(series: TiltSeries, params: Eman2ReconstructParams, workplace: Workplace) -> tuple[Call, ...]:
     """Reconstruction and conversion, for the images and for each half. The series is of the tilts in use."""
     stack = chosen_stack(series, params.images)
-    halves = [name for name in stack.present if name != "images"] if params.halves else []
-    return tuple(
-        call for name in ("images", *halves) for call in _calls_of(name, stack, series, params, workplace)
-    )
+    names = names_of_images(stack, halves=params.halves)
+    return tuple(call for name in names for call in _calls_of(name, stack, series, params, workplace))
 
 
 def _calls_of(
@@ -131,9 +129,7 @@ def _is_upside_down(series: TiltSeries) -> bool:
     gives=Tomogram,
     bytes_needed=lambda series, params: 16 << 30,
     methods="Tomograms were reconstructed with EMAN2.",
-    figures=(
-        Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
-    ),
+    figures=(TILTS_IN_TOMOGRAM,),
     programs=(E2TOMOGRAM, E2PROC3D),
     calls=calls,
     beside="reconstruct",

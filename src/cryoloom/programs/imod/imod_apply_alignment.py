@@ -22,6 +22,7 @@ from cryoloom.procedures.upright_series import upright_series
 from cryoloom.procedures.written_stack import stacks_by_prefix, with_stacks
 from cryoloom.programs.handover import ProgramParams, keep_stack, make_calls, place_float32, workplace_of
 from cryoloom.programs.imod.imod_programs import NEWSTACK
+from cryoloom.programs.included_tilts import pixels_of_image
 
 __all__ = ["ImodApplyAlignmentParams", "calls", "imod_apply_alignment"]
 
@@ -75,7 +76,7 @@ def _aligned_yx(series: TiltSeries, stack: Stack, params: ImodApplyAlignmentPara
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: (1 << 28) + 24 * _pixels_of_image(series),
+    bytes_needed=lambda series, params: (1 << 28) + 24 * pixels_of_image(series.best_stack),
     ignores_exclusions=True,
     methods="Images were resampled with the alignment applied by newstack of IMOD.",
     figures=(
@@ -123,8 +124,3 @@ def _transforms(
     moved = half_pixel_xy(_aligned_yx(series, stack, params)) * params.binning
     transforms[:, :, 2] += moved
     return transforms
-
-
-def _pixels_of_image(series: TiltSeries) -> int:
-    n_y, n_x = series.best_stack.shape_yx
-    return n_y * n_x

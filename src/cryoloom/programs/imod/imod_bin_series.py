@@ -18,6 +18,7 @@ from cryoloom.model import Stack, TiltSeries
 from cryoloom.procedures.written_stack import stacks_by_prefix, with_stacks
 from cryoloom.programs.handover import ProgramParams, keep_stack, make_calls, place_float32, workplace_of
 from cryoloom.programs.imod.imod_programs import NEWSTACK
+from cryoloom.programs.included_tilts import pixels_of_image
 
 __all__ = ["ImodBinSeriesParams", "calls", "imod_bin_series"]
 
@@ -82,7 +83,7 @@ def _require_pixels(stack: Stack, params: ImodBinSeriesParams) -> None:
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: (1 << 28) + 16 * _pixels_of_image(series),
+    bytes_needed=lambda series, params: (1 << 28) + 16 * pixels_of_image(series.best_stack),
     ignores_exclusions=True,
     methods="Images were binned with newstack of IMOD[ to pixels of {pixel_size_angstrom:.2f} Å].",
     figures=(
@@ -130,8 +131,3 @@ def _recentred(series: TiltSeries, before: Stack, params: ImodBinSeriesParams) -
             pose = replace(tilt.pose, shift_xy_angstrom=(shift_x + x, shift_y + y))
             changes[tilt.acquisition_index] = {"pose": pose}
     return series.with_tilts(changes)
-
-
-def _pixels_of_image(series: TiltSeries) -> int:
-    n_y, n_x = series.best_stack.shape_yx
-    return n_y * n_x

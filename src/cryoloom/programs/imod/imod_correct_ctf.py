@@ -18,6 +18,7 @@ from cryoloom.model import Stack, TiltSeries
 from cryoloom.programs.handover import ProgramParams, keep_stack, make_calls, place_float32, workplace_of
 from cryoloom.programs.imod.imod_programs import CTFPHASEFLIP
 from cryoloom.programs.imod.phase_flip import phase_flip_call
+from cryoloom.programs.included_tilts import pixels_of_image
 from cryoloom.programs.reconstruction.upright_stack import require_upright, used_tilts
 
 __all__ = ["ImodCorrectCtfParams", "calls", "imod_correct_ctf"]
@@ -54,7 +55,7 @@ def calls(series: TiltSeries, params: ImodCorrectCtfParams, workplace: Workplace
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: (1 << 28) + 24 * _pixels_of_image(series),
+    bytes_needed=lambda series, params: (1 << 28) + 24 * pixels_of_image(series.uncorrected_stack),
     gpu="optional",
     methods="The CTF was corrected in strips along the tilt axis with ctfphaseflip of IMOD.",
     figures=(Figure("n_corrected", "tilts", "Tilts corrected", "Tilts in use whose phases were flipped."),),
@@ -91,8 +92,3 @@ def imod_correct_ctf(series: TiltSeries, params: ImodCorrectCtfParams, context: 
         made["images"], stack.pixel_size_angstrom, made.get("even"), made.get("odd"), "phase_flip"
     )
     return replace(series, corrected=corrected)
-
-
-def _pixels_of_image(series: TiltSeries) -> int:
-    n_y, n_x = series.uncorrected_stack.shape_yx
-    return n_y * n_x

@@ -12,6 +12,7 @@ from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Stack, TiltSeries
 from cryoloom.programs.handover import ProgramParams, keep_stack, make_calls, place_float32, workplace_of
 from cryoloom.programs.imod.imod_programs import CCDERASER
+from cryoloom.programs.included_tilts import pixels_of_image
 
 __all__ = ["ImodEraseXraysParams", "calls", "imod_erase_xrays"]
 
@@ -73,7 +74,7 @@ FIGURES = (
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: (1 << 28) + 40 * _pixels_of_image(series),
+    bytes_needed=lambda series, params: (1 << 28) + 40 * pixels_of_image(series.unweighted_stack),
     ignores_exclusions=True,
     methods="X-ray hits were erased with ccderaser of IMOD.",
     figures=FIGURES,
@@ -107,8 +108,3 @@ def _changed(before: Path, after: Path) -> float:
     first, second = MrcPixels(before), MrcPixels(after)
     n_changed = sum(int((first[i] != second[i]).sum()) for i in range(first.shape[0]))
     return 1e6 * n_changed / (first.shape[0] * first.shape[1] * first.shape[2])
-
-
-def _pixels_of_image(series: TiltSeries) -> int:
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return n_y * n_x

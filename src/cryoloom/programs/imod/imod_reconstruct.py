@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cryoloom.algorithms.series.specimen_frame import series_from_frame, with_defocus_at_origin
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.placement import poses_by_section
 from cryoloom.formats.imod.export import write_imod
 from cryoloom.model import Pixels, PixelSink, Stack, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.handover import (
     ProgramParams,
     keep_volume,
@@ -28,7 +28,12 @@ from cryoloom.programs.handover import (
 )
 from cryoloom.programs.imod.imod_programs import CTFPHASEFLIP, NEWSTACK, TILT
 from cryoloom.programs.imod.phase_flip import phase_flip_call
-from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, series_centred_on_voxel
+from cryoloom.programs.included_tilts import (
+    ImageChoice,
+    chosen_stack,
+    names_of_images,
+    series_centred_on_voxel,
+)
 
 __all__ = ["ImodReconstructParams", "calls", "imod_reconstruct"]
 
@@ -100,10 +105,8 @@ class ImodReconstructParams(ProgramParams):
 def calls(series: TiltSeries, params: ImodReconstructParams, workplace: Workplace) -> tuple[Call, ...]:
     """newstack, ctfphaseflip and tilt, for the images and for each half."""
     stack = chosen_stack(series, params.images)
-    halves = [name for name in stack.present if name != "images"] if params.halves else []
-    return tuple(
-        call for name in ("images", *halves) for call in _calls_of(name, stack, series, params, workplace)
-    )
+    names = names_of_images(stack, halves=params.halves)
+    return tuple(call for name in names for call in _calls_of(name, stack, series, params, workplace))
 
 
 def _calls_of(
@@ -165,9 +168,7 @@ def volume_shape(stack: Stack, params: ImodReconstructParams) -> tuple[int, int,
     )
 
 
-FIGURES = (
-    Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
-)
+FIGURES = (TILTS_IN_TOMOGRAM,)
 
 
 @step(

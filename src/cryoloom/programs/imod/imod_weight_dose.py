@@ -22,6 +22,7 @@ from cryoloom.programs.handover import (
     workplace_of,
 )
 from cryoloom.programs.imod.imod_programs import MTFFILTER
+from cryoloom.programs.included_tilts import pixels_of_image
 
 __all__ = ["ImodWeightDoseParams", "calls", "imod_weight_dose"]
 
@@ -66,7 +67,7 @@ def calls(series: TiltSeries, params: ImodWeightDoseParams, workplace: Workplace
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: (1 << 28) + 16 * _pixels_of_image(series),
+    bytes_needed=lambda series, params: (1 << 28) + 16 * pixels_of_image(series.unweighted_stack),
     ignores_exclusions=True,
     methods="Images were weighted by accumulated dose with mtffilter of IMOD.",
     figures=(
@@ -107,8 +108,3 @@ def imod_weight_dose(series: TiltSeries, params: ImodWeightDoseParams, context: 
         made["images"], stack.pixel_size_angstrom, made.get("even"), made.get("odd"), stack.ctf_correction
     )
     return replace(series, weighted=weighted, corrected=None)
-
-
-def _pixels_of_image(series: TiltSeries) -> int:
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return n_y * n_x

@@ -18,6 +18,7 @@ from cryoloom.contract.program import Call, Program, Workplace, arguments_of, op
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Stack, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.handover import ProgramParams, keep_volume, make_calls, workplace_of
 from cryoloom.programs.included_tilts import series_centred_on_voxel
 from cryoloom.programs.reconstruction.upright_stack import (
@@ -190,7 +191,7 @@ def _defocus_table(series: TiltSeries) -> str:
 
 
 FIGURES = (
-    Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
+    TILTS_IN_TOMOGRAM,
     Figure("n_planes", "", "Planes of one defocus", "Depths at which the images were corrected."),
 )
 

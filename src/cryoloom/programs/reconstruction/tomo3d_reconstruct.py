@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Program, Workplace, option, setting
 from cryoloom.contract.step import StepContext, step
 from cryoloom.model import PixelSink, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.handover import ProgramParams, keep_volume, make_calls, workplace_of
 from cryoloom.programs.included_tilts import series_centred_on_voxel
 from cryoloom.programs.reconstruction.upright_stack import (
@@ -82,9 +82,7 @@ def _n_z(series: TiltSeries, params: Tomo3dReconstructParams) -> int:
     gives=Tomogram,
     bytes_needed=lambda series, params: 4 << 30,
     methods="Tomograms were reconstructed with tomo3d.",
-    figures=(
-        Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
-    ),
+    figures=(TILTS_IN_TOMOGRAM,),
     programs=(TOMO3D,),
     calls=calls,
     beside="reconstruct",

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from cryoloom.algorithms.series.specimen_frame import series_from_frame, with_defocus_at_origin
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.model import PixelSink, TiltSeries, Tomogram
+from cryoloom.procedures.tomogram_volumes import TILTS_IN_TOMOGRAM
 from cryoloom.programs.handover import ProgramParams, keep_volume, make_calls, workplace_of
 from cryoloom.programs.warp.warptools import WARPTOOLS, tilt_series_settings
 
@@ -100,9 +100,7 @@ def _path(place: str, params: WarpReconstructParams) -> str:
     bytes_needed=lambda series, params: 16 << 30,
     gpu="optional",
     methods="Tomograms were reconstructed with WarpTools.",
-    figures=(
-        Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
-    ),
+    figures=(TILTS_IN_TOMOGRAM,),
     programs=(WARPTOOLS,),
     calls=calls,
     beside="reconstruct",

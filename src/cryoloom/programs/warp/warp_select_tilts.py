@@ -18,6 +18,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.relion.star_tables import read_blocks
 from cryoloom.model import Exclusion, Tilt, TiltSeries
 from cryoloom.programs.handover import ProgramParams, make_calls, place_float32, workplace_of
+from cryoloom.programs.included_tilts import pixels_of_image
 from cryoloom.programs.warp.warptools import WARPTOOLS
 
 __all__ = ["WarpSelectTiltsParams", "calls", "parse", "warp_select_tilts"]
@@ -98,7 +99,7 @@ def parse(path: Path) -> set[int]:
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: (1 << 29) + 8 * _pixels_of_image(series),
+    bytes_needed=lambda series, params: (1 << 29) + 8 * pixels_of_image(series.unweighted_stack),
     gpu="optional",
     methods="Dark and too steep tilts were left out with WarpTools[ ({total_n_excluded:.0f} in all)].",
     figures=(
@@ -132,8 +133,3 @@ def warp_select_tilts(series: TiltSeries, params: WarpSelectTiltsParams, context
     selected = series.with_tilts(dropped)
     context.figure("n_excluded", sum(tilt.is_excluded for tilt in selected.tilts))
     return selected
-
-
-def _pixels_of_image(series: TiltSeries) -> int:
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return n_y * n_x
