@@ -131,3 +131,9 @@ def test_figures_and_records_belong_to_the_declaration():
 def test_outputs_have_a_main_one_and_others_by_role():
     outputs = Outputs(SERIES, {"map": "average"})
     assert (outputs.main, outputs.others["map"]) == (SERIES, "average")
+
+
+def test_outputs_are_named_with_their_types():
+    assert declared().given_kinds == {"": "TiltSeries"}
+    several = declared(also_gives={"average": Average})
+    assert several.given_kinds == {"": "TiltSeries", "average": "Average"}

@@ -84,3 +84,17 @@ def test_what_is_made_of_a_stack_is_made_of_its_halves():
 def test_an_impossible_pixel_size_is_refused():
     with pytest.raises(DataUnfitError, match="the pixel size is 0; expected"):
         Stack(IMAGES, 0.0)
+
+
+def test_the_axis_of_a_series_is_the_median_over_included_poses(series):
+    assert series.median_axis_deg is None
+    posed = series.with_tilts({0: {"pose": Pose(84.0, 0.0)}, 1: {"pose": Pose(86.0, 3.0)}})
+    assert posed.median_axis_deg == 85.0
+    excluded = posed.with_tilts({1: {"exclusion": Exclusion("dark", USER)}})
+    assert excluded.median_axis_deg == 84.0
+
+
+def test_a_tilt_without_a_movie_is_named(series):
+    with pytest.raises(DataUnfitError, match="a tilt has no movie to align; import the movies") as error:
+        series.movie_of(series.tilts[0])
+    assert error.value.facts["acquisition_index"] == 2

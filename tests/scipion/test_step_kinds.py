@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryoloom.scipion.step_kinds import further_roles, given_kinds, needed_kind, output_of
+from cryoloom.scipion.step_kinds import further_roles, needed_kind, output_of
 
 
 def test_what_a_step_takes_by_its_roles():
@@ -16,7 +16,6 @@ def test_what_a_step_takes_by_its_roles():
 
 
 def test_the_output_of_the_needed_kind():
-    assert given_kinds("initial_model") == {"": "Average", "particles": "Particles"}
     assert output_of("initial_model", "Average") == ""
     assert output_of("initial_model", "Particles") == ".particles"
     assert output_of("initial_model", None) == ""

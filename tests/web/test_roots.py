@@ -46,3 +46,10 @@ def test_a_folder_is_listed_without_what_is_hidden_or_leads_out(tmp_path: Path) 
     assert n_files == 2  # the movie and the link
     with pytest.raises(UserInputError, match="is no folder"):
         Roots((tmp_path,)).listed("movie.tif")
+
+
+def test_a_folders_listing_is_plain_data(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "movie.tif").touch()
+    here = str(tmp_path.resolve())
+    assert Roots((tmp_path,)).listing("") == {"path": here, "folders": [f"{here}/raw"], "n_files": 1}

@@ -163,6 +163,11 @@ class Step:
     """The native step that does the same; "" if there is none."""
 
     @property
+    def given_kinds(self) -> dict[str, str]:
+        """Names of the types that it gives, by output; the main output is ""."""
+        return {"": self.gives.__name__} | {role: kind.__name__ for role, kind in self.also_gives.items()}
+
+    @property
     def summary(self) -> str:
         """First line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]

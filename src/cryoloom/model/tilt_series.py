@@ -14,7 +14,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.limits import require
 from cryoloom.model.microscope import Microscope
-from cryoloom.model.movie import GainReference
+from cryoloom.model.movie import GainReference, Movie
 from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import Pixels
 from cryoloom.model.slab import Slab
@@ -130,6 +130,22 @@ class TiltSeries:
     def included(self) -> tuple[Tilt, ...]:
         """Tilts that are not excluded, in order of tilt."""
         return tuple(tilt for tilt in self.tilts if not tilt.is_excluded)
+
+    @property
+    def median_axis_deg(self) -> float | None:
+        """Median direction of the tilt axis, over the poses of the included tilts; None without poses."""
+        poses = [tilt.pose for tilt in self.included if tilt.pose is not None]
+        return float(np.median([pose.axis_deg for pose in poses])) if poses else None
+
+    def movie_of(self, tilt: Tilt) -> Movie:
+        """The movie of a tilt. Raises DataUnfitError without one."""
+        if tilt.movie is None:
+            raise DataUnfitError(
+                "a tilt has no movie to align; import the movies, or leave this step out",
+                series=self.name,
+                acquisition_index=tilt.acquisition_index,
+            )
+        return tilt.movie
 
     @property
     def tilt_deg(self) -> NDArray[np.float64]:

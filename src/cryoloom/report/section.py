@@ -275,7 +275,7 @@ def _cells(item: SeriesReport, columns: Sequence[Figure]) -> tuple[Cell, ...]:
             (span, float(max(used) - min(used)) if used else None),
             (f"{dose:.0f}" if dose else _DASH, dose or None),
         ]
-    cells.append(_cell(_axis_deg(series), 1))
+    cells.append(_cell(None if series is None else series.median_axis_deg, 1))
     cells += [_figure_cell(item, figure.column) for figure in columns if figure.column is not None]
     return tuple(cells)
 
@@ -296,11 +296,6 @@ def _cell(value: float | None, digits: int) -> Cell:
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", _MINUS), float(value)
-
-
-def _axis_deg(series: TiltSeries | None) -> float | None:
-    poses = [tilt.pose for tilt in series.included if tilt.pose is not None] if series else []
-    return float(np.median([pose.axis_deg for pose in poses])) if poses else None
 
 
 def _headline(item: SeriesReport) -> str:

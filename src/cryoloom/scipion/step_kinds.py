@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryoloom.contract import find_step
 from cryoloom.contract.step import kind_of
 
-__all__ = ["further_roles", "given_kinds", "needed_kind", "output_of"]
+__all__ = ["further_roles", "needed_kind", "output_of"]
 
 
 def needed_kind(step: str, role: str) -> str | None:
@@ -20,15 +20,9 @@ def further_roles(step: str) -> tuple[str, ...]:
     return tuple(find_step(step).also_needs)
 
 
-def given_kinds(step: str) -> dict[str, str]:
-    """Types of a step's outputs, by name; the main output is ""."""
-    known = find_step(step)
-    return {"": known.gives.__name__} | {name: kind.__name__ for name, kind in known.also_gives.items()}
-
-
 def output_of(step: str, needed: str | None) -> str:
     """Name of the output with the needed type, as ".name"; "" for the main output."""
-    kinds = given_kinds(step)
+    kinds = find_step(step).given_kinds
     if needed is None or kinds[""] == needed:
         return ""
     return next((f".{name}" for name, kind in kinds.items() if name and kind == needed), "")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cryoloom.contract import find_step
 from cryoloom.errors import UserInputError
 from cryoloom.scipion.rule import (
     MACHINE_PARAMETERS,
@@ -19,7 +20,7 @@ from cryoloom.scipion.rule import (
     Surroundings,
 )
 from cryoloom.scipion.rules import NO_RULE, RULES
-from cryoloom.scipion.step_kinds import further_roles, given_kinds, needed_kind
+from cryoloom.scipion.step_kinds import further_roles, needed_kind
 from cryoloom.scipion.template import Link, Protocol, ScipionWorkflow
 
 __all__ = ["NotTranslated", "TranslatedStep", "Translation", "translate_scipion"]
@@ -285,7 +286,7 @@ class _Translator:
 
     def _kinds(self, made: int) -> set[str]:
         """Types of a step's outputs; a step that accepts any type returns the type of its input."""
-        kinds = set(given_kinds(self._made[made].step).values())
+        kinds = set(find_step(self._made[made].step).given_kinds.values())
         source = self._made[made].feeds.get("input")
         if _ANYTHING in kinds and source is not None:
             kinds = (kinds - {_ANYTHING}) | self._kinds(source)
@@ -295,7 +296,7 @@ class _Translator:
         self, piece: Piece, source: _Source, own: Mapping[str, Any], values: Mapping[str, Any]
     ) -> tuple[float | None, float | None]:
         """Pixel size of a step's output, and its voxel size over the pixel size of the images."""
-        kinds = given_kinds(piece.step).values()
+        kinds = find_step(piece.step).given_kinds.values()
         if source.made is None:
             given = own.get("pixel_size_angstrom")
             return (None if given is None else float(given)), (1.0 if "TiltSeries" in kinds else None)

@@ -336,7 +336,7 @@ class _Exposed:
 
     @classmethod
     def of(cls, series: TiltSeries, tilt: Tilt, params: AlignFramesParams) -> _Exposed:
-        movie = _movie_of(tilt, series)
+        movie = series.movie_of(tilt)
         per_fraction = frames_per_fraction(
             series, tilt, movie, params.eer_dose_per_fraction, params.eer_dose_unit
         )
@@ -398,7 +398,7 @@ def _keep_half_precision(even: NDArray[np.float32], odd: NDArray[np.float32]) ->
 
 def _common_shape(series: TiltSeries) -> tuple[int, int]:
     """Shape of the movies, which must be the same for all."""
-    movies = [_movie_of(tilt, series) for tilt in series.tilts]
+    movies = [series.movie_of(tilt) for tilt in series.tilts]
     if not movies:
         raise DataUnfitError("the series has no tilts; import it again", series=series.name)
     first = movies[0]
@@ -410,15 +410,6 @@ def _common_shape(series: TiltSeries) -> tuple[int, int]:
                 got_yx=movie.shape_yx, expected_yx=first.shape_yx,
             )  # fmt: skip
     return first.shape_yx
-
-
-def _movie_of(tilt: Tilt, series: TiltSeries) -> Movie:
-    if tilt.movie is None:
-        raise DataUnfitError(
-            "a tilt has no movie to align; import the movies, or leave align_frames out",
-            series=series.name, acquisition_index=tilt.acquisition_index,
-        )  # fmt: skip
-    return tilt.movie
 
 
 def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> MotionSettings:

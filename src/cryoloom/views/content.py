@@ -61,6 +61,11 @@ class SeriesReport:
     files: Mapping[str, Path] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def axis_deg(self) -> float | None:
+        """Median direction of the tilt axis; None without poses."""
+        return None if self.series is None else self.series.median_axis_deg
+
     def measured(self, wanted: Callable[[Figure], bool]) -> Measured | None:
         """The last reported figure that satisfies ``wanted``, measurable or not; else None."""
         found = [one for result in self.results for one in result.measured if wanted(one.figure)]

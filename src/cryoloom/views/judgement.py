@@ -76,7 +76,7 @@ class Finding:
 
 def session_axis_deg(items: Iterable[SeriesReport]) -> float | None:
     """Median tilt axis of three or more series; None for fewer."""
-    axes = [axis for item in items if (axis := _axis_deg(item)) is not None]
+    axes = [axis for item in items if (axis := item.axis_deg) is not None]
     return median(axes) if len(axes) >= 3 else None
 
 
@@ -140,13 +140,8 @@ def _largest_shift_angstrom(item: SeriesReport, _: float | None) -> float | None
     return float(np.hypot(left[:, 0], left[:, 1]).max())
 
 
-def _axis_deg(item: SeriesReport) -> float | None:
-    poses = [tilt.pose for tilt in item.series.included if tilt.pose is not None] if item.series else []
-    return median(pose.axis_deg for pose in poses) if poses else None
-
-
 def _axis_difference_deg(item: SeriesReport, session_axis: float | None) -> float | None:
-    axis = _axis_deg(item)
+    axis = item.axis_deg
     if axis is None or session_axis is None:
         return None
     return abs((axis - session_axis + 90.0) % 180.0 - 90.0)

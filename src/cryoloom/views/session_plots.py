@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from statistics import median
 
 from cryoloom.contract.figures import Figure
 from cryoloom.views.content import SeriesReport
@@ -55,7 +54,7 @@ def session_plots(items: Sequence[SeriesReport]) -> tuple[Plot, ...]:
             "deg",
             "Direction of the tilt axis, median over tilts. It is a property of the microscope: a series "
             "that differs is badly aligned.",
-            _axis_deg,
+            lambda item: item.axis_deg,
         )
     )
     plots += [_of_figure(ordered, figure) for figure in column_figures(ordered)]
@@ -64,11 +63,6 @@ def session_plots(items: Sequence[SeriesReport]) -> tuple[Plot, ...]:
 
 def _n_used(item: SeriesReport) -> float | None:
     return None if item.series is None else float(len(item.series.included))
-
-
-def _axis_deg(item: SeriesReport) -> float | None:
-    poses = [tilt.pose for tilt in item.series.included if tilt.pose is not None] if item.series else []
-    return median(pose.axis_deg for pose in poses) if poses else None
 
 
 def _of_figure(items: Sequence[SeriesReport], figure: Figure) -> Plot | None:

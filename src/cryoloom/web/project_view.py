@@ -101,6 +101,13 @@ class SeriesView:
             None,
         )
 
+    def tomogram_of(self, run: int | None) -> TomogramAt:
+        """The tomogram of a run, the newest without one. Raises UserInputError if there is none."""
+        found = [one for one in self.tomograms if run is None or one.run.id == run]
+        if not found:
+            raise UserInputError(f"{self.name} has no tomogram" + ("" if run is None else f" of run {run}"))
+        return found[-1]
+
     def record(self, shows: str) -> Any:
         """Record that is declared with a drawing, from the last step with one."""
         names = record_names(shows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryoloom.errors import UserInputError
 
@@ -50,3 +51,8 @@ class Roots:
             raise UserInputError(f"{text} cannot be read: {error.strerror}") from error
         folders = sorted(entry for entry in entries if entry.is_dir() and not entry.is_symlink())
         return path, folders, len(entries) - len(folders)
+
+    def listing(self, text: str) -> dict[str, Any]:
+        """What `listed` gives, as data for the dialog that chooses a folder."""
+        path, folders, n_files = self.listed(text)
+        return {"path": str(path), "folders": [str(folder) for folder in folders], "n_files": n_files}

@@ -67,3 +67,9 @@ def test_poses_become_a_geometry(rng):
     for pose, projected in zip(poses, made.project(point)[:, 0], strict=True):
         expected = pose.shift_xy_angstrom + pose.magnification * (pose.matrix @ point[0])[:2]
         np.testing.assert_allclose(projected, expected)
+
+
+def test_views_are_taken_outwards_from_the_least_tilted_usable_one():
+    geometry = SeriesGeometry.start(np.array([-6.0, -3.0, 0.0, 3.0, 6.0]), 85.0)
+    assert geometry.outwards(np.ones(5, bool)) == [2, 1, 3, 0, 4]
+    assert geometry.outwards(np.array([True, True, False, True, True])) == [1, 0, 3, 4]

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.picks.volumes import PickVolume, name_of_number, numbers_of_names, volume_of
+from cryoloom.formats.picks.volumes import (
+    PickVolume,
+    name_of_number,
+    numbers_of_names,
+    tomogram_of_file,
+    volume_of,
+)
 from makers.pick_files import VOLUMES
+
+VOLUME = PickVolume((250, 400, 400), 7.84)
 
 
 def test_numbers_of_tomograms_are_those_of_their_names():
@@ -39,3 +49,10 @@ def test_a_tomogram_that_is_not_known_is_named():
 def test_numbers_lead_back_to_names():
     assert name_of_number(17, VOLUMES) == "TS_17"
     assert name_of_number(99, VOLUMES) == "99"
+
+
+def test_a_file_belongs_to_the_tomogram_whose_name_it_begins_with():
+    volumes = {"TS_1": VOLUME, "TS_11": VOLUME}
+    assert tomogram_of_file(Path("TS_11_picks.json"), volumes) == "TS_11"
+    assert tomogram_of_file(Path("picks.json"), {"TS_1": VOLUME}) == "TS_1"
+    assert tomogram_of_file(Path("picks.json"), volumes) == "picks"

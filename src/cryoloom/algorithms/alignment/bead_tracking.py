@@ -183,10 +183,8 @@ def _grow(
     found : candidates of each view ``(n, 2)`` from the centre of a field of that extent.
     """
     n_views, geometry = start.n_views, start
-    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
-    order = [
-        int(i) for i in np.argsort(np.abs(start.tilt_deg - start.tilt_deg[least]), kind="stable") if usable[i]
-    ]
+    order = start.outwards(usable)
+    least = order[0]
     table = np.full((len(found[least]), n_views, 2), np.nan)
     table[:, least] = found[least]
     placed = [least]

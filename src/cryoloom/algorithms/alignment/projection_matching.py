@@ -63,10 +63,7 @@ def match_projections(
     A smooth drift across the axis is hardly visible: that of ``start`` is kept.
     """
     geometry = start
-    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
-    order = [
-        int(i) for i in np.argsort(np.abs(start.tilt_deg - start.tilt_deg[least]), kind="stable") if usable[i]
-    ]
+    order = start.outwards(usable)
     prepared, window = prepared_for_correlation(tilt_images)
     placed = np.zeros(len(usable), dtype=bool)
     placed[order[:3]] = True

@@ -183,8 +183,7 @@ def _batches(
     for start in range(0, images.n, _BATCH):
         some = slice(start, min(start + _BATCH, images.n))
         frames = frames_of(images.matrices, rotations[some]).reshape(-1, 2, 3).contiguous()
-        data = torch.tensor(np.ascontiguousarray(images.data[some, :, :n_used]))
-        weights = torch.tensor(np.ascontiguousarray(images.weights[some, :, :n_used]))
+        data, weights = images.batch(some, n_used)
         yield some, data, weights, frames, samples
 
 

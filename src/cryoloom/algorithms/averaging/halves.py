@@ -8,6 +8,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from cryoloom.algorithms.averaging.surface_cells import spacing_angstrom
 from cryoloom.model import ParticleRows
 
 __all__ = ["assign_halves", "duplicates", "least_distance_angstrom"]
@@ -46,13 +47,8 @@ def least_distance_angstrom(rows: ParticleRows, diameter_angstrom: float) -> flo
         return apart
     known = rows.take(np.flatnonzero(np.isfinite(rows.prior_directions).all(axis=1)))
     known = known.take(np.flatnonzero(~duplicates(known, _TWICE_DIAMETERS * diameter_angstrom)))
-    nearest = [np.zeros(0)]
-    for name in np.unique(known.tomogram):
-        places = known.positions_xyz_angstrom[known.tomogram == name]
-        if len(places) > 1:
-            nearest.append(cKDTree(places).query(places, 2)[0][:, 1])
-    spacings = np.concatenate(nearest)
-    return min(apart, _SAME_SPACINGS * float(np.median(spacings))) if len(spacings) else apart
+    spacing = spacing_angstrom(known)
+    return apart if spacing is None else min(apart, _SAME_SPACINGS * spacing)
 
 
 def assign_halves(

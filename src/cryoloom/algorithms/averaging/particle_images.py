@@ -113,6 +113,12 @@ class ParticleImages:
         plane = HalfPlane.of_box(int(arrays["box"][0]), float(arrays["box"][1]))
         return cls(plane, **rest)
 
+    def batch(self, some: slice, n_used: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Data and weights ``(b, tilt, n_used)`` of some particles, of the lowest frequencies."""
+        data = torch.tensor(np.ascontiguousarray(self.data[some, :, :n_used]))
+        weights = torch.tensor(np.ascontiguousarray(self.weights[some, :, :n_used]))
+        return data, weights
+
     def take(self, index: NDArray[np.int64]) -> ParticleImages:
         """Those of some particles."""
         return replace(self, data=self.data[index], weights=self.weights[index], visible=self.visible[index])
@@ -254,13 +260,17 @@ def cut_spectra(image: torch.Tensor, place_xy: NDArray[np.float64], layout: BoxL
             for x, y in whole
         ]
     )
-    boxes = boxes - boxes.mean((1, 2), keepdim=True)
-    spectra = (
-        crop_rfft(torch.fft.rfft2(boxes), (cut, cut), (box, box)) if box < cut else torch.fft.rfft2(boxes)
-    )
+    spectra = _binned_spectra(boxes, box)
     # From the box's centre, and from whole pixels to the place itself.
     rest = torch.tensor((whole - place_xy)[:, ::-1].copy(), dtype=torch.float32) * (box / cut) - box // 2
     return spectra * phase_ramp_rfft(rest, (box, box))
+
+
+def _binned_spectra(boxes: torch.Tensor, box: int) -> torch.Tensor:
+    """Spectra ``(n, box, box // 2 + 1)`` of boxes ``(n, cut, cut)`` less their means, binned to ``box``."""
+    cut = boxes.shape[-1]
+    spectra = torch.fft.rfft2(boxes - boxes.mean((1, 2), keepdim=True))
+    return crop_rfft(spectra, (cut, cut), (box, box)) if box < cut else spectra
 
 
 def _noise_power(image: torch.Tensor, layout: BoxLayout) -> NDArray[np.float64]:
@@ -277,10 +287,7 @@ def _noise_power(image: torch.Tensor, layout: BoxLayout) -> NDArray[np.float64]:
             "choose a smaller diameter or a coarser resolution"
         )
     stack = torch.stack(tiles)
-    stack = stack - stack.mean((1, 2), keepdim=True)
-    spectra = (
-        crop_rfft(torch.fft.rfft2(stack), (cut, cut), (box, box)) if box < cut else torch.fft.rfft2(stack)
-    )
+    spectra = _binned_spectra(stack, box)
     power = (spectra.abs() ** 2).double().numpy() / box**2
     fy, fx = frequencies_rfft((box, box))
     shell = np.rint(torch.hypot(fy, fx).numpy() * box).astype(int)

@@ -84,11 +84,18 @@ def _annulus(inner_px: float, outer_px: float) -> NDArray[np.int64]:
     return np.argwhere((distance >= inner_px) & (distance <= outer_px)) - reach
 
 
+def _places(
+    shape_yx: tuple[int, ...], centres: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns at offsets around centres, each ``(centre, offset)``; at most at the border."""
+    y = np.clip(centres[:, :1] + offsets[None, :, 0], 0, shape_yx[0] - 1)
+    x = np.clip(centres[:, 1:] + offsets[None, :, 1], 0, shape_yx[1] - 1)
+    return y, x
+
+
 def _values(image: Image, centres: NDArray[np.int64], offsets: NDArray[np.int64]) -> Image:
     """Pixels at offsets around centres, ``(centre, offset)``; beyond the border its nearest pixel."""
-    y = np.clip(centres[:, :1] + offsets[None, :, 0], 0, image.shape[0] - 1)
-    x = np.clip(centres[:, 1:] + offsets[None, :, 1], 0, image.shape[1] - 1)
-    return image[y, x]
+    return image[_places(image.shape, centres, offsets)]
 
 
 def _mark_spots(
@@ -111,8 +118,7 @@ def _mark_spots(
     disc = _annulus(0.0, radius_px)
     centres = candidates[is_spot]
     bright = _values(image, centres, disc) > (mean + criteria.grow_sigma * spread)[is_spot][:, None]
-    y = np.clip(centres[:, :1] + disc[None, :, 0], 0, image.shape[0] - 1)
-    x = np.clip(centres[:, 1:] + disc[None, :, 1], 0, image.shape[1] - 1)
+    y, x = _places(image.shape, centres, disc)
     hit[y[bright], x[bright]] = True
 
 

@@ -61,6 +61,12 @@ class SeriesGeometry:
         """Number of images."""
         return len(self.tilt_deg)
 
+    def outwards(self, usable: NDArray[np.bool_]) -> list[int]:
+        """Usable views in the order of their distance in tilt from the least tilted usable one."""
+        least = int(np.argmin(np.where(usable, np.abs(self.tilt_deg), np.inf)))
+        order = np.argsort(np.abs(self.tilt_deg - self.tilt_deg[least]), kind="stable")
+        return [int(i) for i in order if usable[i]]
+
     @property
     def mean_axis_deg(self) -> float:
         """Tilt axis of the series as one number."""

@@ -123,8 +123,7 @@ def shift_scores(
     for start in range(0, n, _BATCH):
         some = slice(start, start + _BATCH)
         model = projections(images, cubes, which, rotations, some, n_used)
-        data = torch.tensor(np.ascontiguousarray(images.data[some, :, :n_used]))
-        weights = torch.tensor(np.ascontiguousarray(images.weights[some, :, :n_used]))
+        data, weights = images.batch(some, n_used)
         xx, xy, yy = ((weights * model.abs() ** 2) @ squares).double().numpy().transpose(2, 0, 1)
         information[some] = np.stack([xx, xy, xy, yy], axis=-1).reshape(*xx.shape, 2, 2)
         product = data * model.conj()
@@ -157,8 +156,7 @@ def shell_terms(
     for start in range(0, images.n, _BATCH):
         some = slice(start, start + _BATCH)
         model = projections(images, cubes, which, rotations, some, n_used)
-        data = torch.tensor(np.ascontiguousarray(images.data[some, :, :n_used]))
-        weights = torch.tensor(np.ascontiguousarray(images.weights[some, :, :n_used]))
+        data, weights = images.batch(some, n_used)
         for column, values in enumerate(((data * model.conj()).real, weights * model.abs() ** 2)):
             sums = torch.zeros((*values.shape[:2], n_shells), dtype=torch.float64)
             sums.index_add_(2, shell, values.double())

@@ -29,7 +29,7 @@ class WorkItem:
     @property
     def items(self) -> tuple[ItemRecord, ...]:
         """Every item that goes in, those of the first input first."""
-        return tuple(item for taken in self.taken.values() for item in _as_tuple(taken))
+        return tuple(item for taken in self.taken.values() for item in as_tuple(taken))
 
     @property
     def others(self) -> dict[str, Taken]:
@@ -54,7 +54,7 @@ class WorkItem:
         return {
             f"{role}:{item.name}" if isinstance(taken, tuple) else role: item.id
             for role, taken in self.others.items()
-            for item in _as_tuple(taken)
+            for item in as_tuple(taken)
             if item.id is not None
         }
 
@@ -202,7 +202,8 @@ def _work(node: Node, name: str, taken: Mapping[str, Taken]) -> WorkItem:
     return WorkItem(node, name, {role: taken[role] for role in node.feeds})
 
 
-def _as_tuple(taken: Taken) -> tuple[ItemRecord, ...]:
+def as_tuple(taken: Taken) -> tuple[ItemRecord, ...]:
+    """What is taken by one role, as a tuple: the items gathered, or the single one."""
     return taken if isinstance(taken, tuple) else (taken,)
 
 

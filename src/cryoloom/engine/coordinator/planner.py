@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoloom.contract import Step, find_step
-from cryoloom.engine.coordinator.input_matching import Taken, WorkItem
+from cryoloom.engine.coordinator.input_matching import Taken, WorkItem, as_tuple
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.graph.validation import validated
 from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, validated_params
@@ -94,7 +94,7 @@ class Planner:
         names = {item.name for item in work.items}
         made: dict[str, Any] = {
             "inputs": {
-                role: {item.name: self._content_key(item) for item in _as_tuple(taken)}
+                role: {item.name: self._content_key(item) for item in as_tuple(taken)}
                 for role, taken in work.taken.items()
             },
             "decisions": None
@@ -217,10 +217,6 @@ class Planner:
         if item.value is None and item.id is not None:
             return self._database.value_of(item.id) or {}
         return item.value or {}
-
-
-def _as_tuple(taken: Taken) -> tuple[ItemRecord, ...]:
-    return taken if isinstance(taken, tuple) else (taken,)
 
 
 def _outside_facts(step: Step, parameters: Mapping[str, Any], name: str) -> object:

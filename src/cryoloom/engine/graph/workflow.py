@@ -178,7 +178,7 @@ class Workflow(BaseModel):
                 kind = outputs[link.output]
                 if needed not in (kind, _ANYTHING) and kind != _ANYTHING:
                     raise UserInputError(f"step {node.name} needs a {needed}, but {source} gives a {kind}")
-            given[node.name] = _gives(node.step)
+            given[node.name] = find_step(node.step).given_kinds
             if given[node.name][""] == _ANYTHING and node.input is not None:
                 fed_by = link_of(node.input)
                 given[node.name][""] = given.get(fed_by.node, {}).get(fed_by.output, _ANYTHING)
@@ -260,12 +260,6 @@ def _needs(step_name: str) -> str | None:
     """Name of the type a step works on; None for a source."""
     needs = find_step(step_name).needs
     return None if needs is None else needs.__name__
-
-
-def _gives(step_name: str) -> dict[str, str]:
-    """Names of the types a step gives, by output; the main one is ""."""
-    step = find_step(step_name)
-    return {"": step.gives.__name__} | {role: kind.__name__ for role, kind in step.also_gives.items()}
 
 
 def _further_needs(node: Node) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.picks.volumes import Volumes, volume_of
+from cryoloom.formats.picks.volumes import Volumes, tomogram_of_file, volume_of
 from cryoloom.model import ParticleRows
 
 __all__ = ["read_cets", "write_cets"]
@@ -25,8 +25,7 @@ _SYSTEM = "tomogram_centre"
 def read_cets(path: Path, volumes: Volumes) -> ParticleRows:
     """All points of an annotation, a region or a data set, in one tomogram."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    named = [name for name in sorted(volumes, key=len, reverse=True) if path.name.startswith(name)]
-    name = named[0] if named else next(iter(volumes)) if len(volumes) == 1 else path.stem
+    name = tomogram_of_file(path, volumes)
     parts = [_annotation(one, name, volumes) for one in _with_points(data)]
     if not parts:
         raise DataUnfitError(f"{path} has no annotation with 'origin3D'")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.picks.volumes import Volumes, volume_of
+from cryoloom.formats.picks.volumes import Volumes, tomogram_of_file, volume_of
 from cryoloom.model import ParticleRows
 
 __all__ = ["read_eman2", "write_eman2"]
@@ -26,8 +26,7 @@ def read_eman2(path: Path, volumes: Volumes) -> ParticleRows:
     boxes = data.get("boxes_3d")
     if boxes is None:
         raise DataUnfitError(f"{path} has no 'boxes_3d'; it has {sorted(data)[:8]}")
-    named = [name for name in sorted(volumes, key=len, reverse=True) if path.name.startswith(name)]
-    name = named[0] if named else next(iter(volumes)) if len(volumes) == 1 else path.stem
+    name = tomogram_of_file(path, volumes)
     places = np.array([box[:3] for box in boxes], dtype=np.float64).reshape(-1, 3)
     if "apix_unbin" in data:
         positions = places * float(data["apix_unbin"])

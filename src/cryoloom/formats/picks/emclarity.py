@@ -14,7 +14,7 @@ import numpy as np
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.picks.motive_list import motive_angles_deg
-from cryoloom.formats.picks.volumes import Volumes, volume_of
+from cryoloom.formats.picks.volumes import Volumes, tomogram_of_file, volume_of
 from cryoloom.model import ParticleRows
 
 __all__ = ["is_emclarity", "read_emclarity", "write_emclarity"]
@@ -41,8 +41,7 @@ def read_emclarity(path: Path, volumes: Volumes) -> ParticleRows:
     values = np.array([[float(word) for word in line.split()] for line in text.splitlines() if line.strip()])
     if values.ndim != 2 or values.shape[1] != _N_COLUMNS:
         raise DataUnfitError(f"{path} is no table of emClarity: expected {_N_COLUMNS} numbers a line")
-    named = [name for name in sorted(volumes, key=len, reverse=True) if path.name.startswith(name)]
-    name = named[0] if named else next(iter(volumes)) if len(volumes) == 1 else path.stem
+    name = tomogram_of_file(path, volumes)
     volume = volume_of(volumes, name, "emClarity")
     return ParticleRows(
         tomogram=np.full(len(values), name),

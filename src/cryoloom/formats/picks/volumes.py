@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +48,15 @@ def volume_of(volumes: Volumes, name: str, program: str) -> PickVolume:
         f"{program} counts in voxels of the tomogram, but the shape of {name!r} is not known; known are "
         f"{sorted(volumes)}"
     )
+
+
+def tomogram_of_file(path: Path, volumes: Volumes) -> str:
+    """Tomogram of a file's particles: that whose name the file's begins with, or the only one.
+
+    Without either it is the file's own name.
+    """
+    named = [name for name in sorted(volumes, key=len, reverse=True) if path.name.startswith(name)]
+    return named[0] if named else next(iter(volumes)) if len(volumes) == 1 else path.stem
 
 
 def numbers_of_names(names: Iterable[str]) -> dict[str, int]:

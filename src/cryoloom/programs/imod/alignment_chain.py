@@ -6,24 +6,26 @@ images), ``stack.tlt`` and ``stack.xtilt``, from which poses are made (`formats.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from cryoloom.contract.figures import Figure
-from cryoloom.contract.program import Call, arguments_of, option, setting, text_of
+from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import ProgramOutput, StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.formats.imod.alignment import read_imod
 from cryoloom.model import Stack, TiltSeries
 from cryoloom.procedures.foreign_poses import with_foreign_poses
-from cryoloom.programs.handover import ProgramParams, make_calls
+from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.imod.imod_programs import NEWSTACK, TILTALIGN, TILTXCORR, XFPRODUCT, XFTOXG
-from cryoloom.programs.included_tilts import ImageChoice, with_results
+from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, with_results, written
 
 __all__ = [
     "RESIDUAL_FIGURE",
     "ImodAlignmentParams",
+    "align_by_chain",
     "axis_arguments",
     "coarse_calls",
     "filter_arguments",
@@ -177,6 +179,24 @@ def run_chain(
         return make_calls(
             solution_calls(series, params.model_copy(update={"robust": False})), params, context
         )
+
+
+P = TypeVar("P", bound=ImodAlignmentParams)
+
+
+def align_by_chain(
+    series: TiltSeries,
+    params: P,
+    calls: Callable[[TiltSeries, P, Workplace], Sequence[Call]],
+    context: StepContext,
+    step: str,
+) -> TiltSeries:
+    """Write the tilts in use, run the chain that ``calls`` makes for them, and give the aligned series."""
+    stack = chosen_stack(series, params.images)
+    used = written(series, stack, context.scratch() / "stack.mrc", least=5)
+    given = params.model_copy(update={"images": "unweighted"})
+    printed = run_chain(calls(used, given, workplace_of(context)), used, given, context)
+    return with_alignment(series, used, stack, params, printed, context, step)
 
 
 def parse(folder: Path, shape_yx: tuple[int, int], pixel_size_angstrom: float) -> ForeignAlignment:

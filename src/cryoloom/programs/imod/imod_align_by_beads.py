@@ -13,15 +13,13 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.model import TiltSeries
 from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES
-from cryoloom.programs.handover import workplace_of
 from cryoloom.programs.imod.alignment_chain import (
     RESIDUAL_FIGURE,
     ImodAlignmentParams,
+    align_by_chain,
     axis_arguments,
     coarse_calls,
-    run_chain,
     solution_calls,
-    with_alignment,
 )
 from cryoloom.programs.imod.imod_programs import (
     AUTOFIDSEED,
@@ -32,7 +30,7 @@ from cryoloom.programs.imod.imod_programs import (
     XFPRODUCT,
     XFTOXG,
 )
-from cryoloom.programs.included_tilts import chosen_stack, written
+from cryoloom.programs.included_tilts import chosen_stack
 
 __all__ = ["ImodAlignByBeadsParams", "calls", "imod_align_by_beads"]
 
@@ -220,8 +218,4 @@ def imod_align_by_beads(
     series: TiltSeries, params: ImodAlignByBeadsParams, context: StepContext
 ) -> TiltSeries:
     """Align the tilts in use by gold beads with IMOD."""
-    stack = chosen_stack(series, params.images)
-    used = written(series, stack, context.scratch() / "stack.mrc", least=5)
-    given = params.model_copy(update={"images": "unweighted"})
-    printed = run_chain(calls(used, given, workplace_of(context)), used, given, context)
-    return with_alignment(series, used, stack, params, printed, context, "imod_align_by_beads")
+    return align_by_chain(series, params, calls, context, "imod_align_by_beads")

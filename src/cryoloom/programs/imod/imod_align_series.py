@@ -12,16 +12,14 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.model import TiltSeries
 from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES
-from cryoloom.programs.handover import workplace_of
 from cryoloom.programs.imod.alignment_chain import (
     RESIDUAL_FIGURE,
     ImodAlignmentParams,
+    align_by_chain,
     axis_arguments,
     coarse_calls,
     filter_arguments,
-    run_chain,
     solution_calls,
-    with_alignment,
 )
 from cryoloom.programs.imod.imod_programs import (
     IMODCHOPCONTS,
@@ -31,7 +29,7 @@ from cryoloom.programs.imod.imod_programs import (
     XFPRODUCT,
     XFTOXG,
 )
-from cryoloom.programs.included_tilts import chosen_stack, written
+from cryoloom.programs.included_tilts import chosen_stack
 
 __all__ = ["ImodAlignSeriesParams", "calls", "imod_align_series"]
 
@@ -106,8 +104,4 @@ def calls(series: TiltSeries, params: ImodAlignSeriesParams, workplace: Workplac
 )
 def imod_align_series(series: TiltSeries, params: ImodAlignSeriesParams, context: StepContext) -> TiltSeries:
     """Align the tilts in use by patch tracking with IMOD."""
-    stack = chosen_stack(series, params.images)
-    used = written(series, stack, context.scratch() / "stack.mrc", least=5)
-    given = params.model_copy(update={"images": "unweighted"})
-    printed = run_chain(calls(used, given, workplace_of(context)), used, given, context)
-    return with_alignment(series, used, stack, params, printed, context, "imod_align_series")
+    return align_by_chain(series, params, calls, context, "imod_align_series")

@@ -23,7 +23,6 @@ from cryoloom.programs.motion.movie_folder import (
     MovedTilt,
     fractions_of,
     movie_name,
-    movie_of,
     movie_stem,
     place_movies,
     series_with_sums,
@@ -97,7 +96,7 @@ def calls(series: TiltSeries, params: MotioncorAlignFramesParams, workplace: Wor
 
 
 def _call(series: TiltSeries, tilt: Tilt, params: MotioncorAlignFramesParams, workplace: Workplace) -> Call:
-    movie, name, stem = movie_of(tilt, series), movie_name(tilt, series), movie_stem(tilt)
+    movie, name, stem = series.movie_of(tilt), movie_name(tilt, series), movie_stem(tilt)
     suffix = Path(name).suffix
     if suffix not in _INPUT_OPTIONS:
         raise DataUnfitError(

@@ -17,7 +17,7 @@ from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.formats.session.gain import load_gain
-from cryoloom.model import Movie, Pixels, Stack, Tilt, TiltSeries
+from cryoloom.model import Pixels, Stack, Tilt, TiltSeries
 
 __all__ = [
     "GAIN_NAME",
@@ -25,7 +25,6 @@ __all__ = [
     "MovedTilt",
     "fractions_of",
     "movie_name",
-    "movie_of",
     "movie_stem",
     "place_movies",
     "series_with_sums",
@@ -70,20 +69,9 @@ class MovedTilt:
         return float(np.hypot(*np.diff(self.shifts_yx_px, axis=0).T).sum()) * pixel_size_angstrom
 
 
-def movie_of(tilt: Tilt, series: TiltSeries) -> Movie:
-    """The movie of a tilt. Raises DataUnfitError without one."""
-    if tilt.movie is None:
-        raise DataUnfitError(
-            "a tilt has no movie to align; import the movies, or leave this step out",
-            series=series.name,
-            acquisition_index=tilt.acquisition_index,
-        )
-    return tilt.movie
-
-
 def movie_name(tilt: Tilt, series: TiltSeries) -> str:
     """Name of a tilt's movie in the scratch folder: by acquisition index, whatever it is called outside."""
-    suffix = movie_of(tilt, series).path.suffix.lower()
+    suffix = series.movie_of(tilt).path.suffix.lower()
     return f"movies/{movie_stem(tilt)}{'.tif' if suffix == '.tiff' else suffix}"
 
 
@@ -109,7 +97,7 @@ def sums_beside(base: Path, *, halves: bool) -> dict[str, Path]:
 
 def fractions_of(series: TiltSeries, tilt: Tilt, dose_per_fraction: float) -> int:
     """Raw frames of one fraction: of EER by this movie's own dose and frame count, else 1."""
-    return frames_per_fraction(series, tilt, movie_of(tilt, series), dose_per_fraction, "e/A^2")
+    return frames_per_fraction(series, tilt, series.movie_of(tilt), dose_per_fraction, "e/A^2")
 
 
 def place_movies(series: TiltSeries, folder: Path, *, divide_by_gain: bool = False) -> None:
@@ -119,13 +107,13 @@ def place_movies(series: TiltSeries, folder: Path, *, divide_by_gain: bool = Fal
     """
     (folder / "movies").mkdir(exist_ok=True)
     for tilt in series.tilts:
-        movie = movie_of(tilt, series)
+        movie = series.movie_of(tilt)
         if not movie.path.is_file():
             raise DataUnfitError(f"the movie {movie.path} is missing; bring it back, or exclude the tilt")
         _linked(movie.path, folder / movie_name(tilt, series))
     if series.gain is None:
         return
-    gain = load_gain(series.gain, movie_of(series.tilts[0], series).shape_yx)
+    gain = load_gain(series.gain, series.movie_of(series.tilts[0]).shape_yx)
     if divide_by_gain:
         gain = np.divide(1.0, gain, out=np.zeros_like(gain), where=gain > 0)
     write_mrc(folder / GAIN_NAME, gain.astype(np.float32), series.pixel_size_angstrom)
@@ -148,7 +136,7 @@ def series_with_sums(
 ) -> TiltSeries:
     """Series with stacks of the sums, a section for each tilt in order, and the motion of its frames."""
     shape_yx = MrcPixels(moved[0].sums["images"], as_image=True).shape
-    raw_yx = movie_of(series.tilts[0], series).shape_yx
+    raw_yx = series.movie_of(series.tilts[0]).shape_yx
     if any(abs(n * binning - raw) > 2 * binning for n, raw in zip(shape_yx, raw_yx, strict=True)):
         raise DataUnfitError(
             f"the program made images of {shape_yx[1]} x {shape_yx[0]} pixels from movies of {raw_yx[1]} x "

@@ -20,7 +20,6 @@ from cryoloom.programs.motion.movie_folder import (
     MovedTilt,
     fractions_of,
     movie_name,
-    movie_of,
     movie_stem,
     place_movies,
     series_with_sums,
@@ -104,7 +103,7 @@ def _call(
     workplace: Workplace,
 ) -> Call:
     star = f"movies_{number}.star"
-    first = movie_of(tilts[0], series)
+    first = series.movie_of(tilts[0])
     is_eer = first.path.suffix.lower() == ".eer"
     arguments = [
         "--i", star, "--o", "out/", "--use_own", "--j", str(workplace.n_threads),
@@ -182,7 +181,7 @@ def relion_align_frames(
 ) -> TiltSeries:
     """Correct the motion of every movie with RELION, and sum its frames."""
     folder = context.scratch()
-    is_eer = movie_of(series.tilts[0], series).path.suffix.lower() == ".eer"
+    is_eer = series.movie_of(series.tilts[0]).path.suffix.lower() == ".eer"
     # For EER, RELION takes the reciprocal of a gain that is no .gain file (renderEER.h).
     place_movies(series, folder, divide_by_gain=is_eer)
     make_calls(calls(series, params, workplace_of(context)), params, context)

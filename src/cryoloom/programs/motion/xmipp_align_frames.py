@@ -23,7 +23,6 @@ from cryoloom.programs.motion.movie_folder import (
     MOTION_FIGURES,
     MovedTilt,
     movie_name,
-    movie_of,
     movie_stem,
     place_movies,
     series_with_sums,
@@ -189,7 +188,7 @@ def xmipp_align_frames(
     series: TiltSeries, params: XmippAlignFramesParams, context: StepContext
 ) -> TiltSeries:
     """Correct the motion of every movie with FlexAlign, and sum its frames: all, even and odd ones."""
-    eer = [movie_of(t, series).path.name for t in series.tilts if movie_of(t, series).path.suffix == ".eer"]
+    eer = [series.movie_of(t).path.name for t in series.tilts if series.movie_of(t).path.suffix == ".eer"]
     if eer:
         raise DataUnfitError(
             f"FlexAlign is not given EER movies ({eer[0]}), whose frames it would not group; use "

@@ -26,7 +26,6 @@ from cryoloom.programs.motion.movie_folder import (
     MOTION_FIGURES,
     MovedTilt,
     movie_name,
-    movie_of,
     movie_stem,
     place_movies,
     series_with_sums,
@@ -98,7 +97,7 @@ class WarpAlignFramesParams(ProgramParams):
 
 def calls(series: TiltSeries, params: WarpAlignFramesParams, workplace: Workplace) -> tuple[Call, ...]:
     """The settings, and one run over all movies of the series."""
-    movie, microscope = movie_of(series.tilts[0], series), series.microscope
+    movie, microscope = series.movie_of(series.tilts[0]), series.microscope
     is_eer = movie.path.suffix.lower() == ".eer"
     words = [
         "--angpix", *text_of(series.pixel_size_angstrom), "--bin", *text_of(float(np.log2(params.binning))),
@@ -225,7 +224,7 @@ def warp_align_frames(series: TiltSeries, params: WarpAlignFramesParams, context
         )
         for tilt, file in zip(series.tilts, files, strict=True)
     ]
-    is_eer = movie_of(series.tilts[0], series).path.suffix.lower() == ".eer"
+    is_eer = series.movie_of(series.tilts[0]).path.suffix.lower() == ".eer"
     # How WarpTools groups the frames of EER is its own affair, and not known here.
     per_fraction = [None if is_eer else 1] * len(moved)
     made = series_with_sums(series, moved, params.binning, per_fraction, context)

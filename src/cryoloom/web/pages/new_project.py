@@ -56,8 +56,7 @@ def new_project_page(request: Request) -> Response:
 @router.get("/folders.json")
 def folders(request: Request, path: str = "") -> dict[str, Any]:
     """Folders that can be chosen."""
-    here, inside, n_files = site_of(request).roots.listed(path)
-    return {"path": str(here), "folders": [str(folder) for folder in inside], "n_files": n_files}
+    return site_of(request).roots.listing(path)
 
 
 @router.get("/raw.json")

@@ -56,10 +56,7 @@ def scene_of(project: ProjectView, name: str, run: int | None, particles: tuple[
     DataUnfitError if it is not a file.
     """
     view = project.series(name)
-    found = [one for one in view.tomograms if run is None or one.run.id == run]
-    if not found:
-        raise UserInputError(f"{name} has no tomogram" + ("" if run is None else f" of run {run}"))
-    chosen = found[-1]
+    chosen = view.tomogram_of(run)
     path = file_of(chosen.tomogram.volume)
     if path is None:
         raise DataUnfitError(f"the tomogram of {name} is computed when it is looked at; it is no file")

@@ -275,5 +275,4 @@ def job_log(request: Request, number: int, offset: int = -20_000) -> dict[str, A
 @router.get("/folders.json")
 def folders_json(request: Request, path: str = "") -> dict[str, Any]:
     """Folders that can be chosen in the browser."""
-    here, folders, n_files = site_of(request).roots.listed(path)
-    return {"path": str(here), "folders": [str(folder) for folder in folders], "n_files": n_files}
+    return site_of(request).roots.listing(path)

@@ -185,10 +185,7 @@ def picks_model(request: Request, name: str, run: int | None = None) -> Response
     """All picks of a series as an IMOD model for a tomogram: that of a run, otherwise the newest."""
     project = project_of(request)
     view = project.series(name)
-    found = [one for one in view.tomograms if run is None or one.run.id == run]
-    if not found:
-        raise UserInputError(f"{name} has no tomogram" + ("" if run is None else f" of run {run}"))
-    image = project.image(found[-1].item.id or 0, "volume")
+    image = project.image(view.tomogram_of(run).item.id or 0, "volume")
     facts = tomogram_facts(project, view)
     places = {name: one["places"] for name, one in places_of_models(facts["models"]).items()}
     model = picks_as_model(facts["picks"], places, image.shape, image.pixel_size_angstrom)
