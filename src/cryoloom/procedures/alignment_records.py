@@ -59,8 +59,8 @@ ALIGNMENT_FIGURES = (
         "Pose error",
         "Expected error of the projected position of a point of the specimen, rms over the tilts. It "
         "combines the difference between two solutions from halves of the tracks, a share of the residuals "
-        "for errors common to both halves, and an error of 0.1 degree of the stage's tilt. For simulated "
-        "series, at least two thirds of the true errors are smaller.",
+        "for errors common to both halves, an error of 0.1 degree of the stage's tilt, and the distance of "
+        "the specimen from the tracks, at which errors of tilt and axis move it.",
     ),
     Figure(
         "tilt_axis_deg",

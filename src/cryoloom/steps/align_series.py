@@ -188,7 +188,7 @@ def _load_ahead(series: TiltSeries, params: AlignSeriesParams, context: StepCont
 
 @step(
     "align_series",
-    version=7,
+    version=8,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -277,6 +277,8 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     aligned = place_specimen(
         aligned, images, places, context, by=by, centre=params.centre_specimen, doubt=_doubt(best)
     )
+    middle = None if aligned.slab is None else aligned.slab.z_offset_angstrom.measured
+    best = best.at_height(middle, _degrees_of_freedom(params))
     context.progress(4, 5)
     errors = None
     if choice is not None:

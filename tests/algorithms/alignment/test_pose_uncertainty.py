@@ -5,7 +5,14 @@ import pytest
 
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_errors
-from cryoloom.algorithms.alignment.pose_uncertainty import SHARED_PART, TILT_ERROR_DEG, reported_errors
+from cryoloom.algorithms.alignment.pose_uncertainty import (
+    HALF_THICKNESS_ANGSTROM,
+    SHARED_PART,
+    TILT_ERROR_DEG,
+    axis_error_of_tracks,
+    errors_at_height,
+    reported_errors,
+)
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
@@ -77,3 +84,69 @@ def test_what_halves_cannot_tell_stays_unknown(rng, method):
     tracks, solution = solved(NOMINAL, rng, n=3)
     halves = np.full(len(TILTS), np.nan)
     assert np.isnan(reported_errors(method, tracks, solution, halves, tilts_are_solved=False)).all()
+
+
+def on_a_surface(seed, reach_deg=36.0):
+    """Gold on one plane, tilts 0.1 degree off, and ice whose middle is 700 A below the gold."""
+    rng = np.random.default_rng(seed)
+    tilts = np.linspace(-reach_deg, reach_deg, 31)
+    truth = SeriesGeometry.start(tilts + rng.normal(0, TILT_ERROR_DEG, 31), 85.0)
+    points = rng.uniform(-1, 1, (15, 3)) * [900.0, 900.0, 10.0]
+    points -= points.mean(axis=0)
+    table = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(table + rng.normal(0, 0.5, table.shape))
+    solution = adjust_bundle(tracks, SeriesGeometry.start(tilts, 85.0), FREE)
+    specimen = rng.uniform(-1, 1, (200, 3)) * [900.0, 900.0, 600.0] + [0.0, 0.0, -700.0]
+    true = pose_distances(truth, solution.geometry, specimen, np.ones(31, dtype=bool))
+    return tracks, solution, true
+
+
+def test_a_specimen_far_from_its_gold_moves_by_errors_that_no_bead_shows():
+    without, within = [], []
+    for seed in range(8):
+        tracks, solution, true = on_a_surface(seed)
+        halves = pose_errors(tracks, solution.geometry, FREE)
+        near = reported_errors("beads", tracks, solution, halves, tilts_are_solved=False)
+        far = errors_at_height(
+            near, "beads", tracks, solution, -700.0, tilts_are_solved=False, axis_is_solved=True
+        )
+        without.append(np.mean(true <= near))
+        within.append(np.mean(true <= far))
+    assert np.mean(without) < 0.5
+    assert 0.58 < np.mean(within) < 0.8  # 68 %, of 248 tilts
+
+
+def test_gold_on_one_plane_is_a_surface_where_the_middle_was_not_found():
+    none = np.zeros(31)
+
+    def added(tracks, solution, method, height):
+        return errors_at_height(
+            none, method, tracks, solution, height, tilts_are_solved=False, axis_is_solved=False
+        )
+
+    tracks, solution, _ = on_a_surface(0)
+    of_surface = added(tracks, solution, "beads", None)
+    np.testing.assert_allclose(of_surface, added(tracks, solution, "beads", HALF_THICKNESS_ANGSTROM))
+    np.testing.assert_allclose(of_surface[15], np.deg2rad(TILT_ERROR_DEG) * HALF_THICKNESS_ANGSTROM)
+    assert (added(tracks, solution, "features", None) == 0).all()
+    tracks, solution = solved(NOMINAL, np.random.default_rng(0))
+    deep = errors_at_height(
+        np.zeros(len(TILTS)), "beads", tracks, solution, None, tilts_are_solved=False, axis_is_solved=False
+    )
+    assert (deep == 0).all()
+
+
+@pytest.mark.parametrize("reach_deg", [15.0, 36.0, 60.0])
+def test_the_error_of_the_axis_is_what_its_scatter_shows(reach_deg):
+    told, off = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        truth = SeriesGeometry.start(np.linspace(-reach_deg, reach_deg, 21), 85.0)
+        points = rng.uniform(-1, 1, (15, 3)) * [900.0, 900.0, 10.0]
+        table = truth.project(points).transpose(1, 0, 2)
+        tracks = Tracks.from_table(table + rng.normal(0, 2.0, table.shape))
+        solution = adjust_bundle(tracks, truth, FREE)
+        told.append(axis_error_of_tracks(tracks, solution))
+        off.append(solution.geometry.mean_axis_deg - 85.0)
+    rms = np.sqrt(np.mean(np.square(off)))
+    assert 0.6 < np.sqrt(np.mean(np.square(told))) / rms < 1.6  # 12 draws tell a deviation to 20 %

@@ -19,7 +19,12 @@ from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_
 from cryoloom.algorithms.alignment.feature_tracking import error_of_halves, track_features
 from cryoloom.algorithms.alignment.focus import drift_error, focus_series, sharpness
 from cryoloom.algorithms.alignment.patch_tracking import track_patches
-from cryoloom.algorithms.alignment.pose_uncertainty import AXIS_ERROR_DEG, reported_errors
+from cryoloom.algorithms.alignment.pose_uncertainty import (
+    AXIS_ERROR_DEG,
+    axis_error_of_tracks,
+    errors_at_height,
+    reported_errors,
+)
 from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.series_continuity import posed_apart, series_continuity
 from cryoloom.algorithms.alignment.track_coverage import LEAST_WEIGHT, followed_part, least_in_common
@@ -143,6 +148,8 @@ class Alignment:
         that was found without the tracks. axis_error_deg : of an axis that was found without them.
         """
         halves = pose_errors(tracks, solution.geometry, free) if halves_angstrom is None else halves_angstrom
+        if axis_error_deg is None and free.axis == "one":
+            axis_error_deg = max(AXIS_ERROR_DEG[method], axis_error_of_tracks(tracks, solution))
         solved = free.tilt != "fixed"
         errors = reported_errors(
             method,
@@ -155,6 +162,19 @@ class Alignment:
         )
         least = _least_points(method, free)
         return cls(method, tracks, solution, halves, errors, least_points=least, **more)  # type: ignore[arg-type]
+
+    def at_height(self, height_angstrom: float | None, free: DegreesOfFreedom) -> Alignment:
+        """With the pose errors of a specimen whose middle is that far above the tracks; None: not found."""
+        errors = errors_at_height(
+            self.pose_error_angstrom,
+            self.method,
+            self.tracks,
+            self.solution,
+            height_angstrom,
+            tilts_are_solved=free.tilt != "fixed",
+            axis_is_solved=free.axis == "one",
+        )
+        return replace(self, pose_error_angstrom=errors)
 
     @property
     def typical_error_angstrom(self) -> float:

@@ -5,20 +5,28 @@ tracks of a view are drawn off by does not show between them. It shows in part a
 tracks fit worse is also placed worse, by a share of the residual that depends on what is tracked. A drift
 that was found by sharpness, and the axis, are common to all tracks. And where tilts are taken from the stage,
 no track tells that they are a little off.
+
+Poses are right where the tracks are. The specimen may lie elsewhere: gold on a surface of the ice is half its
+thickness away from the middle. At that distance an error of the tilt or the axis moves the specimen though
+no track moves, so this part grows with the distance.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import lsqr
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution
 from cryoloom.algorithms.alignment.cross_validation import pose_distances
 from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import jacobians
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.specimen.point_surfaces import find_surfaces
 from cryoloom.geometry.tilt_axis import column_slopes
 
-__all__ = ["SHARED_PART", "reported_errors"]
+__all__ = ["SHARED_PART", "axis_error_of_tracks", "errors_at_height", "reported_errors"]
 
 Array = NDArray[np.float64]
 
@@ -30,6 +38,11 @@ TILT_ERROR_DEG = 0.1  # chosen, as the simulator's: rms of a stage's angles abou
 # Rms error of the axis on simulated series; patches are all about one plane and hardly tell it.
 AXIS_ERROR_DEG = {"beads": 0.02, "fiducials": 0.02, "features": 0.05, "patches": 0.4}
 DEPTH_ANGSTROM = 350.0  # rms height in 1200 A of ice, also where all tracks lie in one plane
+HALF_THICKNESS_ANGSTROM = 600.0
+"""Of the same 1200 A of ice: the middle's distance from gold on one surface, where it was not found."""
+SURFACE_ANGSTROM = 100.0
+"""Chosen: depth that holds most gold of one surface; beads are 50 to 150 A wide."""
+LEAST_WEIGHT = 0.02  # chosen: observations of less weight do not count, as for residuals
 
 
 def reported_errors(
@@ -62,6 +75,80 @@ def reported_errors(
     moved = np.hypot(width * per_z, max(float(depth), DEPTH_ANGSTROM) * per_x)
     turned = np.deg2rad(TILT_ERROR_DEG) * moved
     return np.asarray(np.sqrt(halves_angstrom**2 + shared**2 + turned**2))
+
+
+def errors_at_height(
+    errors_angstrom: Array,
+    method: str,
+    tracks: Tracks,
+    solution: BundleSolution,
+    height_angstrom: float | None,
+    *,
+    tilts_are_solved: bool,
+    axis_is_solved: bool,
+) -> Array:
+    """Errors by `reported_errors` for a specimen whose middle is that far above the tracked points.
+
+    An error of the tilt moves it by h cos t across the axis, an error of the axis by h sin t along it; no
+    rigid motion makes up for either. height_angstrom : None where the middle was not found; gold that lies
+    all on one plane is then taken for one surface of ice of usual thickness.
+    """
+    if height_angstrom is None:
+        on_surface = method in ("beads", "fiducials") and _lies_on_a_surface(tracks, solution)
+        height_angstrom = HALF_THICKNESS_ANGSTROM if on_surface else 0.0
+    per_x, per_z = column_slopes(solution.geometry.tilt_deg)
+    across = 0.0 if tilts_are_solved else TILT_ERROR_DEG
+    along = AXIS_ERROR_DEG[method]
+    if axis_is_solved:
+        along = max(along, axis_error_of_tracks(tracks, solution))
+    moved = np.deg2rad(np.hypot(across * per_x, along * per_z)) * height_angstrom
+    return np.hypot(errors_angstrom, moved)
+
+
+def axis_error_of_tracks(tracks: Tracks, solution: BundleSolution) -> float:
+    """Error in degrees of one axis for all views, as the scatter of the tracks leaves it.
+
+    Of the change of all positions by a turn of the axis, what shifts and points could follow tells nothing;
+    the rest, in units of the scatter, is the information. Gold on one plane in a short range of tilts tells
+    little: x (1 - cos t). 0 where it cannot be told.
+    """
+    weight = solution.robust_weight * tracks.weight
+    used = (weight > LEAST_WEIGHT) & np.isfinite(solution.residual_xy_angstrom).all(axis=1)
+    if not used.any():
+        return 0.0
+    by_view, by_point = jacobians(tracks, solution.geometry, solution.points_xyz_angstrom)
+    _, view = np.unique(tracks.view[used], return_inverse=True)
+    _, point = np.unique(tracks.point[used], return_inverse=True)
+    n, n_views, n_points = len(view), view.max() + 1, point.max() + 1
+    n_unknown = 2 * n_views + 3 * n_points
+    freedom = 2 * n - n_unknown - 1
+    root = np.sqrt(weight[used])
+    row = np.arange(2 * n).reshape(n, 2)
+    shifts = csr_array(
+        (np.repeat(root, 2), (row.ravel(), (2 * view[:, None] + np.arange(2)).ravel())),
+        shape=(2 * n, n_unknown),
+    )
+    columns = np.broadcast_to((2 * n_views + 3 * point[:, None] + np.arange(3))[:, None], (n, 2, 3))
+    rows = np.broadcast_to(row[:, :, None], (n, 2, 3))
+    values = root[:, None, None] * by_point[used]
+    points = csr_array((values.ravel(), (rows.ravel(), columns.ravel())), shape=(2 * n, n_unknown))
+    turn = (root[:, None] * by_view[used][:, :, 2]).ravel()
+    system = shifts + points
+    left = turn - system @ lsqr(system, turn, atol=1e-9, btol=1e-9)[0]
+    information = float(left @ left)
+    if freedom <= 0 or information <= 0:
+        return 0.0
+    scatter = (weight[used, None] * solution.residual_xy_angstrom[used] ** 2).sum() / freedom
+    return float(np.rad2deg(np.sqrt(scatter / information)))
+
+
+def _lies_on_a_surface(tracks: Tracks, solution: BundleSolution) -> bool:
+    """Whether all tracked points lie on one plane."""
+    counts = solution.point_residuals_angstrom(tracks)[1] > 0
+    found = find_surfaces(solution.points_xyz_angstrom[counts])
+    if found is None or found.distance_angstrom is not None:
+        return False
+    return found.cloud_thickness_angstrom < SURFACE_ANGSTROM
 
 
 def _moved_by_axis(geometry: SeriesGeometry, points: Array, error_deg: float) -> Array:
