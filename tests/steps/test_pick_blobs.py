@@ -58,15 +58,31 @@ def test_particles_are_picked_where_they_are():
     assert context.figures["n_particles"] == rows.n
 
 
-def test_what_stands_out_and_is_not_picked_is_said():
-    """One bright place as strong as the objects makes more than 5 % of 30 uncertain."""
+def test_one_bright_place_does_not_cost_all_picks():
     height = np.linspace(12.0, 7.0, 28)
-    found = Candidates(np.zeros((28, 3)), height, 1.0)
+    assert (_q_values(height, np.array([13.0])) < 0.05).all()
+
+
+def test_a_single_clear_object_is_enough():
+    noise = np.array([4.9, 4.4, 4.2])
+    q_value = _q_values(np.array([12.0, 5.0, 4.5, 4.1]), noise)
+    assert q_value[0] < 1e-4
+    assert (q_value[1:] > 0.2).all()
+
+
+def test_weak_maxima_without_any_of_the_other_sign_are_not_picked():
+    assert (_q_values(np.array([4.8, 4.3, 4.1]), np.zeros(0)) > 0.05).all()
+
+
+def test_what_stands_out_and_is_not_picked_is_said():
+    """One bright place as strong as the objects makes more than 5 % of 15 uncertain."""
+    height = np.linspace(12.0, 8.0, 15)
+    found = Candidates(np.zeros((15, 3)), height, 1.0)
     q_value = _q_values(height, np.array([13.0]))
     assert q_value.min() > 0.05
-    assert "28 objects of this diameter stand out" in _why_nothing(found, q_value)
-    assert "7.1 % of the clearest" in _why_nothing(found, q_value)
-    weak = replace(found, significance=np.full(28, 4.5))
+    assert "15 objects of this diameter stand out" in _why_nothing(found, q_value)
+    assert "6.7 % of the clearest" in _why_nothing(found, q_value)
+    weak = replace(found, significance=np.full(15, 4.5))
     assert "exceeds the noise" in _why_nothing(weak, q_value)
 
 

@@ -2,11 +2,12 @@
 
 The images are whitened, multiplied by their CTF at every voxel's depth and back-projected as in
 `pick_by_template`; the template is a ball. Noise is positive as often as negative, so the maxima of opposite
-sign estimate the false picks. Their number above a threshold gives the false discovery rate, which sets the
-threshold; maxima in the bright rim of a denser object are not counted. Objects with a much larger mass than
+sign estimate the false picks. Their number above a threshold, or that of an exponential tail through them if
+it is larger, gives the false discovery rate, which sets the threshold; maxima in the bright rim of a denser
+object are not counted. Objects with a much larger mass than
 most picks (gold, ice crystals) are left out. Picks have no rotation: `initial_model` finds it, and a template
 made from that model picks more accurately. This step cannot distinguish the particle from other objects of
-the same size.
+the same size or from pieces of a membrane, which `clean_particles` removes.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ _VOXELS_ACROSS = 20
 """Chosen: voxels of 10 A, or a twentieth of the diameter; finer detail does not tell balls apart."""
 _LEAST_SIGNIFICANCE = 4.0
 """Chosen: below it chance alone has maxima by the thousand; how many of the rest are chance is counted."""
+_LEAST_TAIL = 0.5
+"""Chosen: twice the decay of Gaussian noise at four deviations, 1/4: noise of a tomogram is less regular."""
 _CLEAR_SIGNIFICANCE = 6.0
 """Chosen: noise of a whole tomogram does not reach it."""
 _LOBE_DIAMETERS = 1.6
@@ -97,7 +100,7 @@ def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
 
 @step(
     "pick_blobs",
-    version=2,
+    version=3,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,
@@ -255,10 +258,18 @@ def _why_nothing(found: Candidates, q_value: Array) -> str:
 
 
 def _q_values(heights: Array, opposite: Array) -> Array:
-    """False discovery rate at each height ``(n,)``: maxima of the other sign, plus one, over maxima."""
-    chance = (opposite[None] >= heights[:, None]).sum(axis=1)
+    """False discovery rate at each height ``(n,)``: maxima that chance makes above it, over all above it.
+
+    Chance makes as many as there are maxima of the other sign, and not less than an exponential tail through
+    these maxima and one more at its foot. Beyond the highest of them the count alone says nothing: it would
+    allow one in twenty objects to be false, but not a single object however clear.
+    """
+    n_chance = len(opposite) + 1
+    scale = max(float((opposite - _LEAST_SIGNIFICANCE).sum()) / n_chance, _LEAST_TAIL)
+    counted = (opposite[None] >= heights[:, None]).sum(axis=1)
+    tail = n_chance * np.exp(-(heights - _LEAST_SIGNIFICANCE) / scale)
     found = (heights[None] >= heights[:, None]).sum(axis=1)
-    rate = (1 + chance) / np.maximum(found, 1)
+    rate = np.maximum(counted, tail) / np.maximum(found, 1)
     order = np.argsort(-heights, kind="stable")
     smallest = np.minimum.accumulate(rate[order][::-1])[::-1]
     q_value = np.ones(len(heights))
