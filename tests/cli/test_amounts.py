@@ -16,7 +16,7 @@ def test_sizes_are_read(text, n_bytes):
 
 @pytest.mark.parametrize("text", ["", "much", "-3GB", "3 iB", "1e9"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(UserInputError, match="no size"):
+    with pytest.raises(UserInputError, match="not a size"):
         parse_size(text)
 
 

@@ -134,7 +134,5 @@ def test_a_path_with_spaces_does_no_harm(run, name):
 @pytest.mark.parametrize("name", [name for name in NAMES if CALLS[name].program.needs_gpu])
 def test_no_gpu(tmp_path, name):
     log = ItemLog(tmp_path / "log.txt", "test")
-    with pytest.raises(
-        UserInputError, match="needs a GPU, and this work was given none; run it on a machine"
-    ):
+    with pytest.raises(UserInputError, match="needs a GPU, and this task has none; run it on a machine"):
         run_call(CALLS[name], folder=tmp_path, log=log, look=lambda: None, n_threads=1, device="cpu")

@@ -451,7 +451,7 @@ def test_angles_that_lost_their_signs_are_refused(tmp_path, context):
     given = {"pixel_size_angstrom": 8.0, "dose_per_tilt_per_angstrom2": 3.0}
     params = ImportMoviesParams(directory=tmp_path, pattern="{TS}_{TO}_{TA}.tif", **given)
     (made,) = import_movies(params, context)
-    assert "every tilt is there twice, from 0 to 40 deg: the signs of the angles were lost" in str(made)
+    assert "every tilt angle occurs twice, from 0 to 40 deg: the signs of the angles were lost" in str(made)
 
 
 def test_one_number_for_two_images_is_noted(tmp_path, context):

@@ -31,7 +31,7 @@ def parse_size(text: str) -> int:
     """Bytes of ``500GB``, ``1.5 TB`` or ``200GiB``. Raises UserInputError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     if found is None or (found[3] and not found[2]):
-        raise UserInputError(f"{text!r} is no size; expected a number with a unit, such as 500GB or 1.5TB")
+        raise UserInputError(f"{text!r} is not a size; expected a number with a unit, such as 500GB or 1.5TB")
     unit = found[2].upper()
     factor = 1024 ** (" KMGT".index(unit)) if found[3] else _UNITS[unit]
     return round(float(found[1]) * factor)

@@ -1,6 +1,6 @@
 """Options that several commands share; nothing here imports torch.
 
-A group of options is a dataclass whose fields are annotated as Typer wants them. A command takes the group as
+A group of options is a dataclass whose fields are annotated as Typer expects. A command takes the group as
 one parameter, and `expanded` turns it into the options of the command line.
 """
 

@@ -20,7 +20,7 @@ def tilt_numbers(words: Iterable[str] | None) -> list[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise UserInputError(
-                f"{part!r} is no acquisition index; expected numbers from 0 on, or ranges such as 0-5"
+                f"{part!r} is not an acquisition index; expected numbers from 0 on, or ranges such as 0-5"
             )
         found += range(first, last + 1)
     return list(dict.fromkeys(found))

@@ -2,7 +2,7 @@
 
 One table for every reader and every model value. The limits are wide: they stop a lost decimal comma, a NaN
 or a wrong unit, and let every real experiment pass. `require` is for what must be right, `plausible` for one
-of several sources, which then says nothing.
+of several sources, which is then ignored.
 """
 
 from __future__ import annotations

@@ -442,7 +442,7 @@ class _Opening:
     with_halves: bool
 
     def open(self, first: _Arrays, kept: Mapping[int, str]) -> _Sinks:
-        """Begin the stacks of all frames and, where any movie has more than one, of even frames.
+        """Create the stacks of all frames and, where any movie has more than one, of even frames.
 
         first : the aligned first movie. kept : keys of sections that may be there already.
         """

@@ -255,7 +255,7 @@ class _Division:
         self._by_size()
 
     def halves(self, k: int) -> HalfMaps:
-        """Both halves of a class without prior."""
+        """Both half maps of a class, without a prior."""
         return HalfMaps.of_sums(self.sums[k], self.voxel)
 
     def evidence(self) -> float | None:

@@ -384,7 +384,10 @@ def _tilt_range(tomogram: Tomogram) -> TiltRange:
     """Lowest and highest tilt in use, plus half a step: each image covers a slab in Fourier space."""
     angles = sorted(tilt.pose.tilt_deg for tilt in tomogram.series.included if tilt.pose is not None)
     if len(angles) < 2:
-        raise DataUnfitError("the tilts of this tomogram have no poses", series=tomogram.name)
+        raise DataUnfitError(
+            "the tilts of this tomogram have no poses; reconstruct it from an aligned series",
+            series=tomogram.name,
+        )
     half_step = 0.5 * float(np.median(np.diff(angles)))
     return angles[0] - half_step, angles[-1] + half_step
 

@@ -101,9 +101,15 @@ class EstimateCtfParams(StepParams):
     @model_validator(mode="after")
     def _ranges_are_ranges(self) -> EstimateCtfParams:
         if self.max_defocus_angstrom <= self.min_defocus_angstrom:
-            raise ValueError("max_defocus_angstrom must be larger than min_defocus_angstrom")
+            raise ValueError(
+                f"max_defocus_angstrom is {self.max_defocus_angstrom:g}; expected more than "
+                f"min_defocus_angstrom, {self.min_defocus_angstrom:g}"
+            )
         if self.high_resolution_angstrom >= self.low_resolution_angstrom:
-            raise ValueError("high_resolution_angstrom must be a smaller number than low_resolution_angstrom")
+            raise ValueError(
+                f"high_resolution_angstrom is {self.high_resolution_angstrom:g}; expected less than "
+                f"low_resolution_angstrom, {self.low_resolution_angstrom:g}"
+            )
         if self.phase_plate and self.phase_shift_deg:
             raise ValueError(
                 "phase_shift_deg is a known phase shift and phase_plate estimates one; set phase_shift_deg "

@@ -179,7 +179,7 @@ def _by(is_given: bool) -> str:
 
 
 def _voxel_size(opened: dict[str, MrcPixels], params: ImportTomogramsParams) -> tuple[float, Evidence]:
-    """Voxel size and what gives it. A header's 0 or 1 is not believed, as for stacks."""
+    """Voxel size and what gives it. A header's 0 or 1 is ignored, as for stacks."""
     sources = tuple(
         Source(f"header of {volume.path.name}", f"{volume.pixel_size_angstrom:g} A")
         for volume in opened.values()

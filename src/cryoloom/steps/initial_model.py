@@ -155,7 +155,7 @@ FIGURES = (
         "Starts that agree",
         "Part of the particles that the best of the random starts and the one most like it place alike, "
         "beyond chance, up to a rotation of the map and its symmetry. False maxima explain the particles "
-        "about as well as the right one, but place them differently. One start alone says nothing.",
+        "about as well as the right one, but place them differently. A single start does not show this.",
         good="above 0.5",
     ),
     Figure(
@@ -625,7 +625,7 @@ def _particles(
 ) -> tuple[Particles, ...]:
     """Particles of each tomogram that had any, at their present poses, with the map as template.
 
-    Of several picks at one place the likeliest is kept.
+    Of several picks at one place the most likely is kept.
     """
     everyone = replace(
         worker.rows,

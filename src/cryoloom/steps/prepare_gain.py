@@ -222,6 +222,6 @@ def _is_same(orientation: tuple[int, str], gain: GainReference) -> bool:
 
 
 def _checked(series: TiltSeries, gain: GainReference, movie: Movie) -> TiltSeries:
-    """The series with its gain, once it is shown to fit."""
+    """The series with its gain, if tests show that the gain fits."""
     load_gain(gain, movie.shape_yx)
     return replace(series, gain=gain)

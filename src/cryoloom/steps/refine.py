@@ -576,7 +576,7 @@ def _without_neighbours(
 def _without_support(
     refined: Refined, worker: SeriesWorker, group: str, diameter: float, context: StepContext
 ) -> Refined:
-    """No resolution where tilts left out do not bear out the orientations that the others find."""
+    """No resolution if left-out tilts do not confirm the orientations found with the others."""
     if refined.verdict.resolution_angstrom is None:
         context.figure("pose_support", None, reason="there is no resolution to judge")
         return refined

@@ -92,7 +92,7 @@ _SURVEY = "survey"
 
 
 def _survey_ahead(series: TiltSeries, params: SelectTiltsParams, context: StepContext) -> TiltSeries:
-    """Look at the images that exist; which are excluded depends on the whole series."""
+    """Survey the images that exist so far; exclusions are decided when the series is complete."""
     stack = series.unweighted_stack
     PreparedImages(context, series, stack, _SURVEY).prepare(
         [tilt.section for tilt in series.tilts if tilt.section is not None],

@@ -20,7 +20,7 @@ def open_connection(folder: Path) -> sqlite3.Connection:
     """Connect to the database of the project in ``folder``; the caller begins transactions.
 
     Tables of an older version are migrated. Raises UserInputError if there is no project or its database
-    cannot be read, and TransientError if the disk or another process refuses it.
+    cannot be read, and TransientError if the disk or another process prevents it.
     """
     path = folder / FILE_NAME
     if not path.is_file():

@@ -63,7 +63,7 @@ class CentralSlices:
 
     @property
     def height_angstrom(self) -> float:
-        """Of xy above the centre."""
+        """Height of the slice ``xy`` above the centre."""
         return self.height.middle_angstrom
 
 

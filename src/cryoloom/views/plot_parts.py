@@ -74,7 +74,7 @@ def axes_layout(x_title: str, y_title: str, **more: Any) -> dict[str, Any]:
 
 
 def rounded(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 4) -> list[float | None]:
-    """Plain numbers of a few significant digits: they are text on the page. None is a gap."""
+    """Plain numbers of a few significant digits: they are text on the page. None makes a gap."""
     return [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float)]
 
 

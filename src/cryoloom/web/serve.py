@@ -66,7 +66,7 @@ class ServeOptions:
             if self.certificate is None and not self.behind_proxy:
                 raise UserInputError(
                     f"--host {self.host} without TLS would send the token readable over the network; "
-                    "give --certificate FILE, or --behind-proxy where a proxy speaks TLS"
+                    "give --certificate FILE, or --behind-proxy if a proxy does TLS"
                 )
 
 

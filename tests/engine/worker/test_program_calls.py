@@ -84,7 +84,7 @@ def test_killed_for_memory(run, weaver):
 def test_no_gpu(run, weaver):
     weaver("print('works')")
     call = Call(program=program(needs_gpu=True))
-    with pytest.raises(UserInputError, match="Weaver needs a GPU, and this work was given none"):
+    with pytest.raises(UserInputError, match="Weaver needs a GPU, and this task has none"):
         run(call)
     assert run(call, device="cuda:1")[0].text == "works\n"
 

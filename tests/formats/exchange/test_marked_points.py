@@ -78,7 +78,7 @@ def test_what_cannot_be_right_is_reported_with_its_line(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(UserInputError, match=said):
         read_marked_points(path)
-    with pytest.raises(UserInputError, match="is not there"):
+    with pytest.raises(UserInputError, match="does not exist"):
         read_marked_points(tmp_path / "none.txt")
 
 

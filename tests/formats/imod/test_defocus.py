@@ -123,7 +123,7 @@ def test_round_trip(tmp_path, hand, phase):
         ("hello\n", "not a .defocus file"),
         ("1 0 0. 0. 0. 3\n1 1 -60 -60 3000\n", "flags 1 ask for 7"),
         ("1 0 0. 0. 0. 3\n", "holds no defocus"),
-        ("0 0 0. 0. 0. 3\n9 9 0 0 3000\n", "speaks of view 9, the stack of TS_01 has 5"),
+        ("0 0 0. 0. 0. 3\n9 9 0 0 3000\n", "has a value for view 9, but the stack of TS_01 has 5"),
     ],
 )
 def test_other_texts_are_refused(tmp_path, text, message):

@@ -104,7 +104,7 @@ def test_wrong_counts_are_refused(rng, tmp_path):
     with pytest.raises(DataUnfitError, match="no tilt angles"):
         read_fiducial_model(fid, SHAPE, PIXEL, prealigned=False)
     write_angles(tmp_path / "a.rawtlt", tracks.nominal_tilt_deg[:-1])
-    with pytest.raises(DataUnfitError, match="sections 0 to 6, 6 angles"):
+    with pytest.raises(DataUnfitError, match="sections 0 to 6, but 6 angles"):
         read_fiducial_model(fid, SHAPE, PIXEL, prealigned=False)
     write_angles(tmp_path / "a.rawtlt", tracks.nominal_tilt_deg)
     write_xf(tmp_path / "a.prexg", np.tile(np.eye(2, 3), (8, 1, 1)))

@@ -59,7 +59,7 @@ def test_another_movie_than_at_import_is_refused(tmp_path, rng):
     tifffile.imwrite(path, rng.integers(0, 5, (4, 16, 24), np.uint8), photometric="minisblack")
     movie = describe_movie(path)
     for wrong in (replace(movie, n_frames=5), replace(movie, shape_yx=(24, 16))):
-        with pytest.raises(DataUnfitError, match="not as it was at import") as caught:
+        with pytest.raises(DataUnfitError, match="changed since the import") as caught:
             open_movie(wrong)
         assert caught.value.facts["got_frames"] == 4
 

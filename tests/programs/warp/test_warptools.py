@@ -11,5 +11,5 @@ from makers.context import MemoryContext
 
 def test_without_a_gpu():
     call = settings_call("a.settings", "movies", "out", "*.eer", ())
-    with pytest.raises(UserInputError, match="WarpTools needs a GPU, and this work was given none"):
+    with pytest.raises(UserInputError, match="WarpTools needs a GPU, and this task has none"):
         MemoryContext(device="cpu").call(call)

@@ -17,7 +17,7 @@ __all__ = ["LEAST_WEIGHT", "followed_part", "least_in_common", "views_placed_by_
 
 LEAST_WEIGHT = 0.02
 """Robust weight of an observation that counts: as `bead_tracking.LEAST_ROBUST_WEIGHT`."""
-LEAST_IN_A_VIEW = 2  # chosen: a view with a single point says nothing of which it shows
+LEAST_IN_A_VIEW = 2  # chosen: a single point does not show which others a view contains
 SEEN_ON_A_SIDE = 3
 """Views on either side in which a point must be seen to hold both together."""
 FEW_IN_A_VIEW = 4

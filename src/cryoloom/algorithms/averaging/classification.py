@@ -120,8 +120,8 @@ def insert_difference(
 ) -> Insertion:
     """Sums from which the direction of the last coefficient follows.
 
-    What is left after the mean and the directions before it is weighted by the coefficient, weights by its
-    square and its variance. coefficients : (n, q). variance : of the last, ``(n,)``.
+    The residual after the mean and the previous directions is weighted by the coefficient, and the weights
+    by its square plus its variance. coefficients : (n, q). variance : of the last, ``(n,)``.
     """
     into = Insertion(images.plane.box_px, insert_to)
     n_used = int(np.searchsorted(images.plane.radius, insert_to, side="right"))

@@ -139,15 +139,15 @@ def search_pass(
                 gain=gain,
             )
             continue
-        believed = found.weight > 0
-        owner = np.broadcast_to(np.arange(len(mine))[:, None], believed.shape)[believed]
+        has_weight = found.weight > 0
+        owner = np.broadcast_to(np.arange(len(mine))[:, None], has_weight.shape)[has_weight]
         insert_particles(
             part,
             result.halves[half],
             owner,
-            local.rotations[found.rotation[believed]],
-            centres[owner] + local.shifts_xyz_angstrom[found.shift[believed]],
-            found.weight[believed],
+            local.rotations[found.rotation[has_weight]],
+            centres[owner] + local.shifts_xyz_angstrom[found.shift[has_weight]],
+            found.weight[has_weight],
             gain,
         )
         result.rotations[mine] = local.rotations[found.rotation[:, 0]]

@@ -124,8 +124,8 @@ def search_poses(
         for part in search.parts(len(basis.spectra)):
             found.put((part, some), search.scores(part, slices, power[part], basis))
     if basis is not None and not basis.is_exact:
-        believed = found.marginal if log_prior is None else found.marginal + log_prior
-        for i, chosen in enumerate(_likely(row, search.slack, n_modes) for row in believed):
+        log_posterior = found.marginal if log_prior is None else found.marginal + log_prior
+        for i, chosen in enumerate(_likely(row, search.slack, n_modes) for row in log_posterior):
             slices = _slices(images, cube, rotations[chosen], n_used)
             power = search.weights[i : i + 1] @ _squared(slices).T
             exact = search.scores(slice(i, i + 1), slices, power, search.exact_basis)
@@ -168,11 +168,11 @@ def _squared(slices: torch.Tensor) -> torch.Tensor:
     return pairs[..., 0].square().addcmul_(pairs[..., 1], pairs[..., 1])
 
 
-def _likely(believed: NDArray[np.floating], slack: float, most: int) -> NDArray[np.int64]:
+def _likely(log_posterior: NDArray[np.floating], slack: float, most: int) -> NDArray[np.int64]:
     """Indices of the values near the highest, at most so many."""
-    chosen = np.flatnonzero(believed > believed.max() - slack)
+    chosen = np.flatnonzero(log_posterior > log_posterior.max() - slack)
     if len(chosen) > most:
-        chosen = chosen[np.argpartition(-believed[chosen], most)[:most]]
+        chosen = chosen[np.argpartition(-log_posterior[chosen], most)[:most]]
     return chosen
 
 

@@ -143,8 +143,8 @@ def insert_particles(
         data = images.data[particles[part], :, :n_used] * factor * phase
         weights = images.weights[particles[part], :, :n_used] * factor
         if importance is not None:
-            believed = importance[part].astype(np.float32)[:, None, None]
-            data, weights = data * believed, weights * believed
+            importances = importance[part].astype(np.float32)[:, None, None]
+            data, weights = data * importances, weights * importances
         m = data.shape[-1]
         insert_slices(
             torch.tensor(data.astype(np.complex64)).reshape(-1, m),

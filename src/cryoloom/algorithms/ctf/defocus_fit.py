@@ -301,7 +301,7 @@ class SearchSums:
     energy: NDArray[np.float64]
 
     def gains(self, times: float = 1.0) -> NDArray[np.float64]:
-        """Gain for rings so many times as strong as the template's."""
+        """Gain for rings that are ``times`` as strong as the template's."""
         return times * self.matched - times**2 * self.energy
 
     def marginal_gains(self, spread: float, noise: NDArray[np.float64] | float = 1.0) -> NDArray[np.float64]:

@@ -92,7 +92,7 @@ class RingLikelihood:
         self.power_turned = weight * _sum(power * cosine[:, None], power * sine[:, None])
 
     def in_all_directions(self, axial_angstrom: float, diagonal_angstrom: float) -> RingLikelihood:
-        """The same with a fixed astigmatism, the directions combined as well: much less work."""
+        """As above with a fixed astigmatism; directions are combined too, which is much faster."""
         of_sector = np.array([axial_angstrom, diagonal_angstrom]) @ self.directions
         turn = np.exp(1j * of_sector[:, None] * self.per_angstrom)
         gathered = copy(self)

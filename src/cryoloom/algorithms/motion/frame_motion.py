@@ -36,7 +36,7 @@ __all__ = [
 _SETTLED_PX = 0.25
 """Chosen: shifts that change by less, in pixels, change neither the correlation's peak nor the powers."""
 _SURE_SIGMAS = 5.0
-"""Chosen: a fixed pattern counts if its power exceeds its error so many times: by chance once in 3e6."""
+"""Chosen: a fixed pattern counts if its power exceeds its error this many times: by chance once in 3e6."""
 
 Spectra = NDArray[np.complex64]
 _Floats = NDArray[np.floating[Any]]

@@ -170,7 +170,8 @@ def trace_rods(
 ) -> list[TracedFilament]:
     """Filaments, the longest first.
 
-    positions_xyz_angstrom : of the points, ``(n, 3)``. sure_score : that some point of each reaches.
+    positions_xyz_angstrom : of the points, ``(n, 3)``. sure_score : score that at least one point of
+    each filament reaches.
     """
     links = link_rods(points)
     strongest = strongest_beside(points, diameter_angstrom / voxel_angstrom)

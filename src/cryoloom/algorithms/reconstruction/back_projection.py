@@ -139,7 +139,7 @@ class WeightedBackProjection:
         transpose_rows(fine, COLUMN_OVERSAMPLING * start, images, serial=True)
 
     def sharpen_rows(self, images: torch.Tensor) -> None:
-        """Correct, in place, the blur of interpolation between rows, if there is any: ``(..., row)``."""
+        """Correct the blur that interpolation between rows causes, in place, ``(..., row)``."""
         if self.halo_rows:
             # Linear interpolation between rows adds 1/6 px^2 of width; the second difference removes it.
             bend = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]

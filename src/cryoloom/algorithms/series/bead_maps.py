@@ -62,8 +62,8 @@ class BeadMaps:
 def bead_maps(tilt_images: TiltImages, diameter_angstrom: float, *, may_be_crowded: bool = False) -> BeadMaps:
     """Correlate each image with the shadow of a sphere minus its surroundings.
 
-    may_be_crowded : beads may fill much of the images. Only for an alignment, which judges by how tracks fit:
-    a field full of dense particles looks alike, and they would reach the heights by which gold is recognised.
+    may_be_crowded : beads may fill much of the images. Set it only for an alignment, which judges tracks by
+    their fit: a field full of dense particles looks similar and reaches the heights expected of gold.
     """
     images = tilt_images.images
     template = _sphere_template(diameter_angstrom / tilt_images.pixel_size_angstrom, tilt_images.shape_yx)

@@ -15,7 +15,7 @@ from cryoloom.algorithms.series_refinement.shift_scores import shell_terms
 __all__ = ["reference_cubes", "scaled_to"]
 
 Array = NDArray[np.float64]
-_FALLEN = 0.05  # chosen: weight from which finer shells of the reference say nothing
+_FALLEN = 0.05  # chosen: weight below which finer shells of the reference are not used
 
 
 def reference_cubes(

@@ -16,7 +16,7 @@ from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
 __all__ = ["find_plane"]
 
 HEIGHT_ANGSTROM = 5000.0  # as `specimen_middle.SEARCH_HEIGHT_ANGSTROM`
-LEAST_VIEWS = 5  # chosen: fewer say nothing of a height
+LEAST_VIEWS = 5  # chosen: fewer do not determine a height
 STEEPEST_DEG = 82.0
 """Chosen, of a plane to a beam: no specimen shows anything then, and beyond 84 none can be projected."""
 

@@ -1,4 +1,4 @@
-"""Show what there is, or the options of one command. A command has the name of its function."""
+"""List the commands, or the options of one command. A command has the name of its function."""
 
 from __future__ import annotations
 

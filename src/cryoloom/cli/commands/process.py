@@ -51,7 +51,7 @@ def process(
     from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
 
     if not raw.exists():
-        raise UserInputError(f"there is no folder or file {raw}")
+        raise UserInputError(f"there is no folder or file {raw}; correct the path")
     given = parse_settings(settings or (), series_settings)
     known = source.parameters()
     if dry_run:

@@ -45,7 +45,7 @@ class Removable:
 
 
 def parse_keep(given: Sequence[str]) -> tuple[Keep, dict[str, Keep]]:
-    """What ``LEVEL`` and ``STEP=LEVEL`` say: for the whole project, and for single steps by node."""
+    """Levels from texts: ``LEVEL`` for the whole project, ``STEP=LEVEL`` for one step, by its node."""
     project: Keep = "everything"
     steps: dict[str, Keep] = {}
     for text in given:

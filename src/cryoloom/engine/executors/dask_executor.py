@@ -242,7 +242,7 @@ class DaskExecutor:
         except BaseException as error:  # cancelled, scheduler gone, result that cannot be read
             if not isinstance(error, Exception) or future.status == "cancelled":
                 error = TransientError(
-                    "the Dask scheduler went away while this was done; resume does it again"
+                    "the connection to the Dask scheduler was lost during this task; `resume` repeats it"
                 )
             outcome = self._failed(attempt, error)
         if attempt.handed_over is not None:

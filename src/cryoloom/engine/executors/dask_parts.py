@@ -35,7 +35,7 @@ _PRIORITY = 10
 
 
 def parts_of_this_worker(resources: Resources, prepare: Callable[[], None]) -> OpenPool:
-    """Begins to do parts from within a task of this worker.
+    """Starts parts from within a task of this worker.
 
     resources : of the step. prepare : called first on the worker of every part.
     """

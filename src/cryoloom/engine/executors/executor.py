@@ -33,7 +33,7 @@ class Executor(Protocol):
         """Whether this task fits in addition to those that run; if not, it waits until one has ended."""
 
     def check(self) -> None:
-        """Called every turn of the loop: raises TransientError if tasks wait for workers in vain."""
+        """Called every turn of the loop: raises TransientError if tasks wait for workers that do not come."""
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
         """Start a task. The future never fails: errors are part of the result.
@@ -103,7 +103,7 @@ class _ThreadParts:
     resources: Resources
 
     def submit(self, task: PartTask) -> Future[PartOutcome]:
-        """Begin a part as soon as a place is free."""
+        """Start a part as soon as a worker is free."""
         return self.pool.submit(self._do, task)
 
     def _do(self, task: PartTask) -> PartOutcome:

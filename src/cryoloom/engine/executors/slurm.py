@@ -179,7 +179,7 @@ def _try_out(job_script: str) -> None:
         )
     except FileNotFoundError as error:
         raise UserInputError(
-            "there is no sbatch here; run this on a machine that sends Slurm jobs"
+            "sbatch is not on this machine; run this on a machine that can submit Slurm jobs"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise TransientError("Slurm does not answer (sbatch, 60 s); resume when it does") from error

@@ -136,7 +136,9 @@ class DaskWorkers:
             client = Client(self._address, timeout=_ANSWER_SECONDS, set_as_default=False)
             client.wait_for_workers(1, timeout=_ANSWER_SECONDS)
         except ValueError as error:
-            raise UserInputError(f"{self._address!r} is no address of a Dask scheduler: {error}") from error
+            raise UserInputError(
+                f"{self._address!r} is not the address of a Dask scheduler: {error}"
+            ) from error
         except (OSError, TimeoutError) as error:
             raise UserInputError(
                 f"no Dask scheduler with workers answers at {self._address}; start one with `dask scheduler` "

@@ -25,7 +25,7 @@ def plan_for_raw_data(raw: Path, workflow: str | None, given_values: Mapping[str
     Raises UserInputError if ``raw`` does not exist or the source does not have a given parameter.
     """
     if not raw.exists():
-        raise UserInputError(f"there is no folder or file {raw}")
+        raise UserInputError(f"there is no folder or file {raw}; correct the path")
     loaded = load_workflow(workflow or _suitable(raw))
     source = loaded.steps[0]
     known = find_step(source.step).params.model_fields

@@ -80,7 +80,7 @@ def origin_of_file(database: Reader, folder: Path, path: str | Path) -> tuple[Or
         if item is None:
             raise UserInputError(
                 f"{path} was not made by a run of {folder}; files of runs lie in its folder runs/, and the "
-                "report and the database speak of all runs (`cryoloom log`)"
+                "report and the database contain all runs (`cryoloom log`)"
             )
         return (_origin(database, path, item, "made by"),)
     exported = database.exports_of(path)

@@ -86,7 +86,7 @@ def named_run(runs: Sequence[RunRecord], name: str | int) -> RunRecord:
 
 
 def names_of(runs: Iterable[RunRecord]) -> str:
-    """Runs in a sentence."""
+    """Numbers and nodes of runs, for a message."""
     return ", ".join(f"{run.id} ({run.node})" for run in runs) or "none"
 
 

@@ -162,7 +162,7 @@ def alert_log(project: Path) -> AlertLog:
 
 
 def alerts_changed(project: Path) -> int:
-    """A number that changes when `alert_log` may."""
+    """A number that changes whenever the result of `alert_log` may have changed."""
     try:
         return (project / _STATE_NAME).stat().st_mtime_ns
     except FileNotFoundError:

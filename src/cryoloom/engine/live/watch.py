@@ -166,7 +166,9 @@ class _Session:
         if not isinstance(params, ImportMoviesParams):
             raise UserInputError(f"{node.name} cannot be watched")
         if not params.directory.is_dir():
-            raise UserInputError(f"there is no folder {params.directory} to watch")
+            raise UserInputError(
+                f"the folder to watch, {params.directory}, does not exist; correct directory"
+            )
         require_references(params)
         yield None
         for item in self._project.database.items(run.id, with_records=True):
@@ -192,7 +194,7 @@ class _Session:
                     yield None
 
     def _seconds_to_next_look(self, look_took_seconds: float) -> float:
-        """Shorter while movies come, as far as looking costs little: the next one is seen when it begins."""
+        """Shorter while movies arrive, if a check is cheap: the start of the next movie is then noticed."""
         usual = self._options.look_seconds
         if not (self._is_writing or self._is_coming):
             return usual

@@ -40,7 +40,7 @@ written with its pixels, so what is still missing can only be in the writer's bu
 _AT_REST_SECONDS = 600.0
 """A file unchanged for this long is checked less often: thousands of them load a server."""
 _LOOK_AT_RESTING_SECONDS = 60.0
-"""Chosen: a file that rests is hardly ever written again."""
+"""Chosen: a file that has not changed for so long is rarely written again."""
 
 
 MISSING, WRITTEN = "missing", "being written"

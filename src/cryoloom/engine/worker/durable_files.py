@@ -16,7 +16,7 @@ __all__ = ["write_durably"]
 def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, flush it to the disk and rename it; its folder is made.
 
-    Raises TransientError if the disk refuses.
+    Raises TransientError if the disk cannot write.
     """
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")
     try:

@@ -135,13 +135,15 @@ def check_value(made: object, gives: type, item_name: str) -> None:
     if not isinstance(made, Item):
         return  # a step that selects items may get anything
     if made.name != item_name:
-        raise ValueError(f"the step was given {item_name!r} and gave {made.name!r}; names are for ever")
+        raise ValueError(
+            f"the step was given {item_name!r} and gave {made.name!r}; a step must not rename an item"
+        )
     for pixel_set in made.pixel_sets():
         _check_pixels(pixel_set)
 
 
 def _check_pixels(pixel_set: PixelSet) -> None:
-    """Pixels made in this task: three axes, alike, with the pixel size and sections of the item."""
+    """Check pixels of this task: three axes, one shape, and the item's pixel size and sections."""
     shape = next(iter(pixel_set.pixels.values())).shape
     pixel_size_angstrom, n_sections = pixel_set.pixel_size_angstrom, pixel_set.n_sections
     for role, pixels in pixel_set.pixels.items():

@@ -34,7 +34,7 @@ def run_call(
     program = call.program
     if program.needs_gpu and device == "cpu":
         raise UserInputError(
-            f"{program.name} needs a GPU, and this work was given none; run it on a machine with one "
+            f"{program.name} needs a GPU, and this task has none; run it on a machine with one "
             "(--device cuda), or use the native step"
         )
     found = require_program(program)

@@ -106,7 +106,7 @@ def _located(name: str, suite: SuiteSettings, settings: ProgramSettings, path: s
             raise UserInputError(f"there is no container {suite.container}; correct {settings_path()}")
         if shutil.which(settings.container_command) is None:
             raise UserInputError(
-                f"there is no {settings.container_command} on this machine to start {suite.container}; "
+                f"{settings.container_command}, which starts {suite.container}, is not on this machine; "
                 "install it, or put it on the PATH of the workers"
             )
     asked = _launched(

@@ -49,7 +49,7 @@ class MarkedPoints:
 def read_marked_points(path: Path) -> tuple[MarkedPoints, ...]:
     """Read a file of points. Raises UserInputError with the line that cannot be right."""
     if not path.is_file():
-        raise UserInputError(f"the file of points {path} is not there; correct its name")
+        raise UserInputError(f"the file of points {path} does not exist; correct its name")
     if path.suffix.lower() in _IMOD_SUFFIXES:
         return _of_imod(path)
     if path.suffix.lower() == ".tbl":

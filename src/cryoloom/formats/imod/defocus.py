@@ -6,7 +6,7 @@ x), 2 (that angle in radian), 4 (phase shift), 8 (in radian), 16 (angles as in t
 handedness is inverted) and 32 (cut-on frequency of the phase). Version 2 ends its first line with a 2;
 version 1 does not, and ctfplotter then counted views from 0 instead of 1.
 
-A line of several views speaks of the middle one. IMOD fills the others by interpolation, and so do we, as
+A line of several views applies to the middle one. IMOD interpolates the others, and so do we, as
 predicted. IMOD's handedness, not inverted, is our +1: the right side is more underfocused at positive tilt.
 With ``-invert`` ctfplotter writes its angles with the opposite sign, unless 16 is set.
 """
@@ -125,7 +125,7 @@ def read_imod_defocus(path: Path, series: TiltSeries) -> ForeignCtf:
     last = max(entry.last_view for entry in file.entries)
     if last > n_sections:
         raise DataUnfitError(
-            f"{path.name} speaks of view {last}, the stack of {series.name} has {n_sections}; give "
+            f"{path.name} has a value for view {last}, but the stack of {series.name} has {n_sections}; give "
             "the file made "
             "from this stack"
         )

@@ -91,8 +91,8 @@ def read_fiducial_model(
     view = np.rint(points[:, 2]).astype(np.int64)
     if view.min() < 0 or view.max() >= n_views:
         raise DataUnfitError(
-            f"{path.name} has points in sections {view.min()} to {view.max()}, {n_views} angles lie beside "
-            "it; give the model and the angles of one stack"
+            f"{path.name} has points in sections {view.min()} to {view.max()}, but {n_views} angles lie "
+            "beside it; give the model and the angles of one stack"
         )
     if len(np.unique(track * n_views + view)) < len(view):
         pairs, counts = np.unique(np.column_stack([track, view]), axis=0, return_counts=True)

@@ -27,7 +27,7 @@ def read_copick(path: Path, volumes: Volumes) -> ParticleRows:
     if "points" not in data or "run_name" not in data:
         raise DataUnfitError(f"{path} is no file of copick's picks; it has {sorted(data)[:8]}")
     if data.get("unit", "angstrom") != "angstrom":
-        raise DataUnfitError(f"{path} counts in {data['unit']!r}; expected angstrom")
+        raise DataUnfitError(f"{path} has positions in {data['unit']!r}; expected angstrom")
     points, name = data["points"] or [], str(data["run_name"])
     places = np.array([[point["location"][a] for a in "xyz"] for point in points]).reshape(-1, 3)
     turned = np.array([point.get("transformation_") or np.eye(4) for point in points]).reshape(-1, 4, 4)

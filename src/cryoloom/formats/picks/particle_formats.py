@@ -94,7 +94,9 @@ def _read_dynamo(path: Path, volumes: Volumes) -> ParticleRows:
     """Particles of the tomograms that are known; a table of one tomogram and of one volume fit anyway."""
     sizes = {volume.voxel_angstrom for volume in volumes.values()}
     if len(sizes) != 1:
-        raise DataUnfitError(f"Dynamo's table has one pixel size; the tomograms have {sorted(sizes)} A")
+        raise DataUnfitError(
+            f"Dynamo's table has one pixel size; the tomograms have {sorted(sizes)} A. Choose those of one"
+        )
     names = {number: name for name, number in numbers_of_names(volumes).items()}
     tags = read_dynamo_columns(path)[:, 19].astype(int)
     if len(set(tags.tolist())) == 1 and len(volumes) == 1:

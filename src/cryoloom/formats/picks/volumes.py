@@ -60,7 +60,7 @@ def tomogram_of_file(path: Path, volumes: Volumes) -> str:
 
 
 def numbers_of_names(names: Iterable[str]) -> dict[str, int]:
-    """A number for each tomogram: that at the end of its name where these differ, else its place."""
+    """A number for each tomogram: the one that ends its name if these differ, else its position."""
     known = sorted(set(names))
     ends = [re.search(r"(\d+)$", name) for name in known]
     numbers = [int(found[1]) for found in ends if found is not None]

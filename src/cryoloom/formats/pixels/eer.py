@@ -128,7 +128,9 @@ def _frame_directories(path: Path) -> list[TiffDirectory]:
     """Pages that hold events; some writers put a summed image before or behind them."""
     frames = [page for page in read_directories(path) if page.compression in _RUN_BITS]
     if not frames:
-        raise DataUnfitError(f"{path.name} holds no EER frames", got_frames=0, expected_frames="1 or more")
+        raise DataUnfitError(
+            f"{path.name} holds no EER frames; copy the file again", got_frames=0, expected_frames="1 or more"
+        )
     for i, frame in enumerate(frames):
         if frame.shape_yx != frames[0].shape_yx or _Coding.of(frame) != _Coding.of(frames[0]):
             raise DataUnfitError(

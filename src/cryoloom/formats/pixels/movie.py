@@ -30,7 +30,7 @@ def describe_movie(path: str | os.PathLike[str], eer_sampling: int = 1) -> Movie
 
 
 def open_movie(movie: Movie) -> MovieFrames:
-    """Open a movie; raises DataUnfitError if it is missing, truncated or not as it was at import."""
+    """Open a movie; raises DataUnfitError if it is missing, truncated or changed since the import."""
     suffix = movie.path.suffix.lower()
     opened: MovieFrames
     if suffix == ".eer":
@@ -41,7 +41,7 @@ def open_movie(movie: Movie) -> MovieFrames:
         opened = TiffMovie(_known(movie.path))
     if (opened.n_frames, opened.shape_yx) != (movie.n_frames, movie.shape_yx):
         raise DataUnfitError(
-            f"{movie.path.name} is not as it was at import; import the series again",
+            f"{movie.path.name} has changed since the import; import the series again",
             got_frames=opened.n_frames,
             expected_frames=movie.n_frames,
             got_yx=opened.shape_yx,

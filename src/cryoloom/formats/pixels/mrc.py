@@ -83,7 +83,7 @@ class MrcPixels:
 
     Always three-dimensional, unless ``as_image`` asks for the only section as ``(y, x)``. Nothing stays open
     between reads, so it may be pickled and used from threads. The header's axis order (mapc) is not
-    believed: too many programs write it wrong.
+    used: too many programs write it wrong.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, as_image: bool = False) -> None:

@@ -220,7 +220,7 @@ def write_relion_particles(
 
 
 def not_carried(rows: ParticleRows) -> list[str]:
-    """What `write_relion_particles` cannot write, in words: missing for some particles, or in RELION."""
+    """Names of values that `write_relion_particles` omits: incomplete, or unknown to RELION."""
     words = []
     if rows.prior_directions is not None and not np.isfinite(rows.prior_directions).all():
         words.append("expected directions")

@@ -1,7 +1,7 @@
 """In which order the images of a series were taken: every source is asked, and one rule decides.
 
 A source gives each image a key (a time, a number in a name, a dose), or none. One whose keys are all the same
-says nothing. The strong sources are the clock (DateTime), the number and the time in a movie's name, and
+is ignored. The strong sources are the clock (DateTime), the number and the time in a movie's name, and
 PriorRecordDose; the line of the file is a weak one, because files are sorted.
 
 1. Sources that contradict each other in no pair of images form a party. The party with most sources wins.
@@ -46,7 +46,7 @@ class OrderSource:
         return len({key for key in self.keys if key is not None}) > 1
 
     def contradicts(self, other: OrderSource) -> int:
-        """Number of pairs that both order, and oppositely."""
+        """Number of pairs of images that the two sources order oppositely."""
         both = [(a, b) for a, b in zip(self.keys, other.keys, strict=True) if a is not None and b is not None]
         return sum((a1 - a2) * (b1 - b2) < 0 for i, (a1, b1) in enumerate(both) for a2, b2 in both[:i])
 

@@ -72,7 +72,7 @@ class Exposure:
     """Number in time: in the movie's name, or in a list."""
     section: int | None = None
     n_frames: int | None = None
-    """Frames of the movie, as far as an mdoc is to be believed: more than 1."""
+    """Frames of the movie, if the mdoc gives more than 1; it writes 1 for any movie."""
     order_is_given: bool = False
     """True if the user's pattern says which number of a name it is."""
     named_tilt_deg: float | None = None
@@ -211,8 +211,8 @@ def require_signs(tilt_deg: Sequence[float]) -> None:
     one_sign = min(tilt_deg, default=0.0) > -_ANGLE_TOLERANCE_DEG or max(tilt_deg) < _ANGLE_TOLERANCE_DEG
     if one_sign and len(counts) >= _FEWEST_TWICE and set(counts.values()) == {2}:
         raise DataUnfitError(
-            f"every tilt is there twice, from {min(tilt_deg):g} to {max(tilt_deg):g} deg: the signs of the "
-            "angles were lost; give angles with their signs"
+            f"every tilt angle occurs twice, from {min(tilt_deg):g} to {max(tilt_deg):g} deg: the signs of "
+            "the angles were lost; give angles with their signs"
         )
 
 

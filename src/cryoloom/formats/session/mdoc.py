@@ -132,7 +132,7 @@ class MdocSection:
 
     @property
     def is_continuous_tilt(self) -> bool:
-        """Whether the movie was taken while the stage turned: frames of many tilts in one file."""
+        """Whether the movie was taken while the stage rotated: frames of many tilts in one file."""
         return "FrameTSStartEndFrames" in self.values
 
     def dose_per_angstrom2(self) -> tuple[float, str] | None:

@@ -146,8 +146,8 @@ def series_by_pattern(
         if best:
             return best
     raise UserInputError(
-        f"no file in {directory} fits the pattern {pattern!r}; the first file there is "
-        f"{min(names, default='missing: it is empty')}"
+        f"no file in {directory} fits the pattern {pattern!r}; "
+        + (f"the first file there is {min(names)}; correct the pattern" if names else "the folder is empty")
     )
 
 

@@ -118,7 +118,7 @@ def movements(
 def add_movements(
     root: ElementTree.Element, warps: Sequence[ImageWarp | None], extent_xy_angstrom: Sequence[float]
 ) -> None:
-    """Write the movement grids of all tilts; of one node where no image is displaced."""
+    """Write the movement grids of all tilts; with one node if no image is displaced."""
     n = _N_EXPORTED if any(warp is not None for warp in warps) else 1
     along = np.linspace(-0.5, 0.5, n) if n > 1 else np.zeros(1)
     places = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2) * np.array(extent_xy_angstrom)

@@ -27,7 +27,7 @@ def patch_levels(
     float32, overwritten.
 
     Every second pixel of every second row is looked at: a thousand values fix the level to 3 % of its spread.
-    The deviation is from the median to 15.87 % of the values: the lower side knows nothing of X-rays.
+    The deviation is from the median to 15.87 % of the values: X-rays do not change the lower side.
     """
     if level.shape != sigma.shape or tuple(level.shape) != (len(edges_y) - 1, len(edges_x) - 1):
         raise ValueError(f"edges of {len(edges_y)} x {len(edges_x)} do not fit {tuple(level.shape)} patches")

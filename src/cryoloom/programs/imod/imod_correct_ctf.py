@@ -1,6 +1,6 @@
 """Flip the phases of aligned images in strips along the tilt axis with IMOD's ctfphaseflip.
 
-It takes a series after apply_alignment, since ctfphaseflip wants the tilt axis along y. The defocus of every
+It takes a series after apply_alignment, since ctfphaseflip needs the tilt axis along y. The defocus of every
 tilt is that at the origin of the poses; without a known handedness IMOD's own is assumed, as IMOD does.
 """
 

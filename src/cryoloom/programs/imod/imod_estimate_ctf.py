@@ -84,7 +84,7 @@ class ImodEstimateCtfParams(ProgramParams):
 
 
 def calls(series: TiltSeries, params: ImodEstimateCtfParams, workplace: Workplace) -> tuple[Call, ...]:
-    """One run that saves and exits. It draws nothing, but Qt wants to know where."""
+    """One run that saves and exits. It draws nothing, but Qt must have a platform."""
     stack, microscope = series.unweighted_stack, series.microscope
     tilts = tilts_by_section(series, stack)
     axis = series.tilt_axis_deg.applied

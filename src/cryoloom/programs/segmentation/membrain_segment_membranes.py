@@ -2,7 +2,7 @@
 
 MemBrain marks voxels by a trained network, whose weights the user gives. The middle of what is marked becomes
 points with normals; they are linked to membranes, and closed ones get outward normals, by the code of the
-native step. Density is dark in our tomograms, as MemBrain wants it.
+native step. Density is dark in our tomograms, as MemBrain expects.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class ImageShelf:
                 self._last_picture = time.monotonic()
 
     def _give_way(self) -> None:
-        """Wait while pictures are made, but not for ever."""
+        """Wait while pictures are made, for a limited time."""
         began = time.monotonic()
         while (now := time.monotonic()) - began < _LONGEST_PAUSE_SECONDS:
             quiet = 0.0 if self._n_pictures else now - self._last_picture
