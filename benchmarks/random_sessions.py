@@ -56,6 +56,14 @@ def summary(lines: list[dict[str, Any]]) -> None:
     if tilts:
         within, every = np.sum(tilts, axis=0)
         print(f"  tilts whose true pose error is within their reported one: {within / every:.0%} of {every}")
+    by_method: dict[str, list[list[float]]] = {}
+    for x in lines:
+        by_method.setdefault(x.get("method", ""), []).extend(x.get("true_and_reported_angstrom", []))
+    for method, pairs in by_method.items():
+        if pairs:
+            true, reported = np.array(pairs).T
+            once, twice = (np.mean(true < factor * reported) for factor in (1, 2))
+            print(f"    {method}: {once:.0%}, within twice {twice:.0%}, of {len(true)}")
     slabs = [
         (x["thickness_off_angstrom"], x["thickness_reported_angstrom"])
         for x in lines

@@ -255,6 +255,11 @@ def _compared(
             error.per_tilt_angstrom[i] < e for i, e in reported_of_tilts.items() if i in placed
         ),
         "tilts_reported": sum(i in placed for i in reported_of_tilts),
+        "true_and_reported_angstrom": [
+            (round(error.per_tilt_angstrom[i], 2), round(e, 2))
+            for i, e in reported_of_tilts.items()
+            if i in placed
+        ],
         "defocus_median_angstrom": round(float(np.median(np.abs(list(defocus.values())))))
         if defocus
         else None,
