@@ -83,7 +83,7 @@ def test_files_of_another_series_are_refused(rng, context, tmp_path):
         align_series(series, params, context)
     write_fiducials(tmp_path, truth, rng)
     write_angles(tmp_path / "a.rawtlt", np.roll(TILTS, 1))
-    with pytest.raises(DataUnfitError, match="cannot be distinguished"):
+    with pytest.raises(DataUnfitError, match="cannot be assigned to tilts"):
         read_tracks(series, tmp_path, EVERY, prealigned=False)
     # One view fewer: angles alone tell which is which.
     write_fiducials(tmp_path, truth, rng, noise_angstrom=0.0, views=slice(1, None))

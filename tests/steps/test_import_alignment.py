@@ -130,7 +130,7 @@ def test_views_shifted_by_one_are_refused(rng, context, tmp_path):
     for suffix in (".tlt", ".rawtlt"):
         path = tmp_path / "TS_01" / f"TS_01{suffix}"
         write_angles(path, np.roll(read_angles(path), 1))
-    with pytest.raises(DataUnfitError, match="cannot be distinguished"):
+    with pytest.raises(DataUnfitError, match="cannot be assigned to tilts"):
         import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
 
 

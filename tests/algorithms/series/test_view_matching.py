@@ -28,7 +28,7 @@ def test_sections_decide_in_any_order(rng):
 
 def test_a_wrong_order_is_refused(rng):
     tilts = evidence(ANGLES, section=rng.permutation(N))
-    with pytest.raises(DataUnfitError, match="cannot be distinguished"):
+    with pytest.raises(DataUnfitError, match="cannot be assigned to tilts"):
         match_views(tilts, evidence(ANGLES, section=np.arange(N)), N)
 
 
@@ -68,7 +68,7 @@ def test_doses_decide_whatever_point_of_the_exposure_they_tell(ascending, counte
     kept = np.delete(np.arange(N), [0, 7, 8, 30, N - 1])
     tilts = evidence(ANGLES, dose=dose, section=np.arange(N))
     if counted == 1.5:  # half-way between two tilts
-        with pytest.raises(DataUnfitError, match="cannot be distinguished"):
+        with pytest.raises(DataUnfitError, match="cannot be assigned to tilts"):
             match_views(tilts, evidence(ANGLES[kept], dose=dose[kept] + counted), N)
         return
     found = match_views(tilts, evidence(ANGLES[kept] + 0.3, dose=dose[kept] + counted), N)
@@ -82,7 +82,7 @@ def test_an_offset_of_the_angles_needs_a_scheme_that_tells_doses_apart():
     found = match_views(tilts, evidence(ANGLES[kept] + 9.0, dose=symmetric[kept]), N)
     np.testing.assert_array_equal(found, kept)
     ascending = 3.0 * np.arange(N)
-    with pytest.raises(DataUnfitError, match="cannot be distinguished"):
+    with pytest.raises(DataUnfitError, match="cannot be assigned to tilts"):
         match_views(
             evidence(ANGLES, dose=ascending, section=np.arange(N)),
             evidence(ANGLES[kept] + 9.0, dose=ascending[kept]),
@@ -103,5 +103,5 @@ def test_sections_counted_from_zero_or_one_are_distinguished_by_angle(counted_fr
 def test_ambiguous_counting_is_refused():
     tilts = evidence(ANGLES, section=np.arange(N))
     views = evidence(ANGLES[1:-1] + 1.5, section=np.arange(1, N - 1))
-    with pytest.raises(DataUnfitError, match="cannot be distinguished"):
+    with pytest.raises(DataUnfitError, match="cannot be assigned to tilts"):
         match_views(tilts, views, N, n_program_sections=N, zero_based_too=True)
