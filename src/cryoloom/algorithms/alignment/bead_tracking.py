@@ -184,7 +184,7 @@ def _grow(
     """
     n_views, geometry = start.n_views, start
     order = start.outwards(usable)
-    least = order[0]
+    least = order[0] if order else 0
     table = np.full((len(found[least]), n_views, 2), np.nan)
     table[:, least] = found[least]
     placed = [least]
