@@ -15,7 +15,7 @@ from cryoloom.algorithms.averaging.refinement import reference_scale
 from cryoloom.geometry.orientation_grid import even_directions
 from cryoloom.model import ParticleRows
 from cryoloom.procedures.particle_passes import SeriesWorker
-from cryoloom.procedures.pose_support import PoseSupport, _moved, _some, pose_support
+from cryoloom.procedures.pose_support import PoseSupport, _some, pose_support
 from cryoloom.simulate.particles import ParticleModel
 from makers.context import MemoryContext
 from makers.particle_scene import true_map
@@ -107,13 +107,6 @@ def test_too_few_particles_are_not_judged(rng):
         rows=SimpleNamespace(tomogram=np.array(["A"] * 3)),
     )
     assert pose_support(worker, None, "C1", 100.0, rng, about_axis=False) is None
-
-
-def test_a_map_is_moved_by_voxels():
-    density = torch.zeros((8, 8, 8))
-    density[4, 4, 4] = 1.0
-    moved = _moved(density, np.array([1.0, -2.0, 3.0]))
-    assert np.unravel_index(int(moved.argmax()), moved.shape) == (7, 2, 5)
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ def test_review_takes_one_key_a_tilt(window: Any, served: Served) -> None:
         what = page.inner_text("#what")
         if tilt is not None:
             assert (
-                what
-                == f"{tilt['series']}, tilt {tilt['tilt_deg']:.1f}°, exposure {tilt['acquisition_index']}"
+                what == f"{tilt['series']}, tilt {tilt['tilt_deg']:.1f}°, "
+                f"acquisition index {tilt['acquisition_index']}"
             )
         if tilt is first:
             opened.shot("review")

@@ -26,7 +26,7 @@ def test_workers_that_would_be_in_each_others_way_are_refused():
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x"])
 def test_an_address_where_nobody_answers_is_refused(address, monkeypatch):
     monkeypatch.setattr("cryoloom.engine.executors.workforces._ANSWER_SECONDS", 1)
-    with pytest.raises(UserInputError, match=r"no Dask scheduler|no address"):
+    with pytest.raises(UserInputError, match=r"no Dask scheduler|not the address"):
         DaskWorkers(address).connect()
 
 
