@@ -44,10 +44,7 @@ SMALLEST_STEP_DEG = 0.1
 #: Chosen: length of a part of the field along the axis; a shorter part has too little detail for its own
 #: drift.
 PART_ANGSTROM = 900.0
-FEWEST_PARTS, MOST_PARTS = (
-    3,
-    6,
-)  # chosen: enough to measure the scatter of their drifts, and no more time than needed
+FEWEST_PARTS, MOST_PARTS = 3, 6  # chosen: enough for the scatter of their drifts, in little time
 PART_REACH_ANGSTROM = 40.0
 """Chosen: parts differ by 7 A where particles are small, by 0.5 to 1.4 A in fields of 2.8 um."""
 

@@ -6,8 +6,9 @@ x), 2 (that angle in radian), 4 (phase shift), 8 (in radian), 16 (angles as in t
 handedness is inverted) and 32 (cut-on frequency of the phase). Version 2 ends its first line with a 2;
 version 1 does not, and ctfplotter then counted views from 0 instead of 1.
 
-A line of several views applies to the middle one. IMOD interpolates the others, and so do we, as
-predicted. IMOD's handedness, not inverted, is our +1: the right side is more underfocused at positive tilt.
+A line of several views applies to the middle one. IMOD interpolates the others, and so do
+we; they count as predicted. IMOD's handedness, not inverted, is our +1: the right side is more underfocused
+at positive tilt.
 With ``-invert`` ctfplotter writes its angles with the opposite sign, unless 16 is set.
 """
 
