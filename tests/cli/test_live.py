@@ -47,7 +47,7 @@ def test_a_session_ends_and_another_watch_finds_nothing_to_do(session, tmp_path)
     (raw / "over").touch()
     again = typed(*command, "--set", "align_frames.binning=2", "--stop-file", raw / "over", "--json")
     events = [json.loads(line) for line in again.output.splitlines()]
-    assert not [event for event in events if event["event"] in ("started", "worked_ahead")]
+    assert not [event for event in events if event["event"] in ("started", "processed_ahead")]
     states = {event["item"]: event["state"] for event in events if event["event"] == "series"}
     assert states == {"TS_01": "closed", "TS_02": "abandoned"}
 

@@ -66,10 +66,10 @@ def test_events_are_lines_of_json(screen):
         events.progress(TASK, 2, 5)
         events.finished("draw", item(figures={"mean": 2.5}))
         events.finished("draw", item("failed", error={"message": "no licence"}))
-        events.worked_ahead(SimpleNamespace(task=TASK, error=None))
+        events.processed_ahead(SimpleNamespace(task=TASK, error=None))
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["event"] for line in lines] == [
-        "planned", "started", "progress", "finished", "finished", "worked_ahead",
+        "planned", "started", "progress", "finished", "finished", "processed_ahead",
     ]  # fmt: skip
     assert lines[0]["steps"] == ["find_series", "draw"]
     assert (lines[2]["done"], lines[2]["total"]) == (2, 5)

@@ -69,7 +69,7 @@ def test_an_open_series_shows_what_came_and_what_is_aligned(board, console):
     text = table(board, console)
     assert row(text, "TS_01") == ["TS_01", "12/41", "11", "open", "align_frames 11/12", "a.tif missing"]
     assert "1 open" in text.splitlines()[0]
-    board.worked_ahead(Outcome(task=task("TS_01", grows=True), value=None, error=None))
+    board.processed_ahead(Outcome(task=task("TS_01", grows=True), value=None, error=None))
     assert row(table(board, console), "TS_01")[4] == ""
     assert lines(console) == ["TS_01  began"]
 

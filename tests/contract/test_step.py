@@ -106,7 +106,7 @@ def test_nothing_is_done_ahead_unless_declared():
         ({"gathers": True}, "a step per tilt_series does not gather"),
         (
             {"gathers": True, "per": "particle_set", "ahead": lambda *_: None},
-            "a gathering step cannot work ahead",
+            "a gathering step cannot process items ahead",
         ),
         ({"gathers": True, "per": "particle_set", "reads_figures": True}, "cannot be distinguished"),
         ({"named_by": "method"}, "only a gathering step names its result"),

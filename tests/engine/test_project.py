@@ -110,7 +110,7 @@ def test_a_bad_item_of_the_source_is_recorded(project):
     assert summary.n_done == 6
 
 
-def test_resume_redoes_the_failed_ones_when_the_cause_is_mended(project, tmp_path):
+def test_resume_redoes_the_failed_ones_when_the_cause_is_fixed(project, tmp_path):
     switch = tmp_path / "broken"
     switch.touch()
     summary, _ = run(project, draw={"switch": str(switch)})

@@ -35,7 +35,7 @@ class _Module:
 
 
 def made_by(step: Step) -> Made:
-    """Everything the functions reachable from the step's function (and its work ahead) report."""
+    """Everything the functions reachable from the step's function (and what it processes ahead) report."""
     figures: set[str] = set()
     records: set[str] = set()
     unclear: list[str] = []

@@ -101,7 +101,7 @@ class BarListener:
         steps = () if self._workflow is None else self._workflow.steps
         return any(node.name == name and node.input is None for node in steps)
 
-    def worked_ahead(self, outcome: Outcome) -> None:
+    def processed_ahead(self, outcome: Outcome) -> None:
         """Remove the bar."""
         with self._lock:
             bar = self._under_way.pop((outcome.task.node, outcome.task.item), None)
@@ -158,7 +158,7 @@ class JsonListener:
             reason=item.reason,
         )
 
-    def worked_ahead(self, outcome: Outcome) -> None:
+    def processed_ahead(self, outcome: Outcome) -> None:
         """Write that work was done for an item that is still growing."""
         error = sentence(outcome.error)
-        self.say("worked_ahead", step=outcome.task.node, item=outcome.task.item, error=error)
+        self.say("processed_ahead", step=outcome.task.node, item=outcome.task.item, error=error)

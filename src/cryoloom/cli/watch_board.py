@@ -123,7 +123,7 @@ class WatchBoard:
         """Movies count when they are aligned, not when they are read for the gain."""
         return "images" in find_step(task.step).source_of
 
-    def worked_ahead(self, outcome: Outcome) -> None:
+    def processed_ahead(self, outcome: Outcome) -> None:
         """Mark that no work on this item is in progress."""
         with self._lock:
             row = self._rows.setdefault(outcome.task.item, _Row())

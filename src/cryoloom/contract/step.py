@@ -329,7 +329,7 @@ def _check(declared: Step) -> None:
         f"a step per {declared.per} does not gather": (
             declared.gathers and declared.per in ("tilt_series", "tomogram")
         ),
-        "a gathering step cannot work ahead": declared.gathers and declared.ahead is not None,
+        "a gathering step cannot process items ahead": declared.gathers and declared.ahead is not None,
         "a gathering step has many steps before it, whose figures cannot be distinguished": (
             declared.gathers and declared.reads_figures
         ),

@@ -41,9 +41,9 @@ def test_correcting_the_misplaced_bead_lowers_both_errors(site: Site, made: Made
         for i, (t, a) in enumerate(zip(record["track"], record["acquisition_index"], strict=True))
         if (t, a) == (track, index)
     )
-    mended = {**record, "x_angstrom": list(record["x_angstrom"]), "y_angstrom": list(record["y_angstrom"])}
-    mended["x_angstrom"][row], mended["y_angstrom"][row] = predicted_bead(made.truths[name], track, index)
-    after_tracks = edited_tracks(view.series, mended, ())
+    edited = {**record, "x_angstrom": list(record["x_angstrom"]), "y_angstrom": list(record["y_angstrom"])}
+    edited["x_angstrom"][row], edited["y_angstrom"][row] = predicted_bead(made.truths[name], track, index)
+    after_tracks = edited_tracks(view.series, edited, ())
     after = solve(after_tracks)
     assert after.summary(after_tracks.as_tracks())["residual_angstrom"] < 4
     assert after.left_out_angstrom[worst] < 0.2 * before.left_out_angstrom[worst]

@@ -24,5 +24,5 @@ class NullListener:
     def finished(self, node: str, item: ItemRecord) -> None:
         """Nothing."""
 
-    def worked_ahead(self, outcome: Outcome) -> None:
+    def processed_ahead(self, outcome: Outcome) -> None:
         """Nothing."""

@@ -52,7 +52,7 @@ class Listener(Protocol):
     def finished(self, node: str, item: ItemRecord) -> None:
         """An item is recorded: done, failed or left out, made or reused."""
 
-    def worked_ahead(self, outcome: Outcome) -> None:
+    def processed_ahead(self, outcome: Outcome) -> None:
         """Work ahead for an item that is still growing is done, or failed."""
 
 
@@ -268,7 +268,7 @@ class Scheduler:
         return f"{len(names)} of {len(names) + len(there)} items failed or were left out before: {named}"
 
     def _grown(self, node: str, item: ItemRecord) -> None:
-        """Queue work ahead of an item that is still growing, if there is any; nothing is recorded of it."""
+        """Queue what can be processed of an item that is still growing; nothing is recorded of it."""
         for follower, role in self._workflow.followers(node):
             wanted = not follower.items or item.name in follower.items
             if wanted and role == INPUT and find_step(follower.step).ahead is not None:
@@ -323,7 +323,7 @@ class Scheduler:
         if outcome.error is not None and outcome.error["kind"] == StepInterrupted.__name__:
             return
         if task.grows:
-            self.listener.worked_ahead(outcome)
+            self.listener.processed_ahead(outcome)
             if outcome.value is not None and task.item in self._growing:
                 expected = {N_EXPECTED: task.n_expected}
                 grown = ItemRecord(task.run_id, task.item, task.key, GROWING, outcome.value, records=expected)

@@ -390,9 +390,9 @@ class _Session:
         """Pass on."""
         self._listener.started(task)
 
-    def worked_ahead(self, outcome: Outcome) -> None:
+    def processed_ahead(self, outcome: Outcome) -> None:
         """Pass on."""
-        self._listener.worked_ahead(outcome)
+        self._listener.processed_ahead(outcome)
 
     def finished(self, node: str, item: ItemRecord) -> None:
         """Pass on; the report is outdated when a series reaches its end."""

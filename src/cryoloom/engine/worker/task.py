@@ -75,7 +75,7 @@ class Task:
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     grows: bool = False
-    """The item is still growing: only work ahead is done."""
+    """The item is still growing: it is only processed ahead."""
     n_expected: int = 0
     """Tilts that a growing item will probably have; 0 where that is not known."""
     own_parameters: Mapping[str, Any] = field(default_factory=dict)
