@@ -132,7 +132,12 @@ def _ring_powers(
     chunks = np.zeros((_CHUNKS, 5, n_rings))
     for chunk in prange(_CHUNKS):
         _chunk_powers(spectra, ramps_y, ramps_x, ring, reach, chunk, chunks[chunk])
-    return chunks.sum(axis=0)
+    powers = chunks[0]
+    for chunk in range(1, _CHUNKS):
+        for i in range(5):
+            for ring_index in range(n_rings):
+                powers[i, ring_index] += chunks[chunk, i, ring_index]
+    return powers
 
 
 ring_powers_numba, ring_powers_numba_serial = parallel_and_serial(_ring_powers)

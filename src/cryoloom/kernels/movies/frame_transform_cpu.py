@@ -141,8 +141,9 @@ def rows_back_numba(
         for i in range(min(_HALF, n // 2 + 1 - block * _HALF)):
             k = block * _HALF + i
             if k == 0 or 2 * k == n:
-                work[places[k], :_HALF] = tile[0, i]
-                work[places[k], _HALF:] = tile[2, i]
+                for j in range(_HALF):
+                    work[places[k], j] = tile[0, i, j]
+                    work[places[k], _HALF + j] = tile[2, i, j]
                 continue
             one, mirrored = places[k] * ROWS, places[n - k] * ROWS
             join_rows(pointer(work, one), pointer(work, mirrored), pointer(tile, i * _HALF), _HALF**2)

@@ -47,10 +47,11 @@ def back_project_numba(images: Floats, columns: Floats, volume: Floats) -> None:
     n_z_blocks = (n_z + Z_BLOCK - 1) // Z_BLOCK
     n_x_tiles = (n_x + X_TILE - 1) // X_TILE
     n_padded = (n_tilts + TILT_BLOCK - 1) // TILT_BLOCK * TILT_BLOCK
-    per_z = np.zeros(n_padded, np.float32)
-    per_z[:n_tilts] = columns[:, 2]
-    first = np.zeros(n_padded, np.int32)
-    first[:n_tilts] = np.arange(n_tilts) * (n_columns * ROWS)
+    # Whole arrays would be compiled as further parallel loops, for seconds.
+    per_z, first = np.empty(n_padded, np.float32), np.empty(n_padded, np.int32)
+    for t in range(n_padded):
+        per_z[t] = columns[t, 2] if t < n_tilts else np.float32(0)
+        first[t] = t * n_columns * ROWS if t < n_tilts else 0
     last = np.float32(n_columns - 1.001)  # the left one of the last two columns
     for job in prange(n_x_tiles * n_z_blocks):
         x_tile, z_block = job // n_z_blocks, job % n_z_blocks

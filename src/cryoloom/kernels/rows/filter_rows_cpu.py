@@ -52,21 +52,23 @@ def extend_turned(rows: Floats, first: int, second: int, columns: Floats) -> Non
     before = (n_padded - n_columns) // 2
     begins, ends = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     left, right = np.zeros(ROWS, np.float32), np.zeros(ROWS, np.float32)
+    last_begin, first_end = 0, n_columns
     for i in range(ROWS):
         row = first + i if i < ROWS // 2 else second + i - ROWS // 2
         begins[i], ends[i] = n_columns, 0
         if row < len(rows):
             begins[i], ends[i], left[i], right[i] = _seen(rows[row])
+        last_begin, first_end = max(last_begin, int(begins[i])), min(first_end, int(ends[i]))
     _turn(rows, first, columns, before, 0)
     _turn(rows, second, columns, before, ROWS // 2)
     per_pixel = np.float32(1 / max(1, before))
-    for c in range(before + int(begins.max())):
+    for c in range(before + last_begin):
         here = np.float32(c - before)
         for i in range(ROWS):
             outside = begins[i] - here
             value = left[i] * _fade(outside * per_pixel)
             columns[c, i] = value if outside > 0 else columns[c, i]
-    for c in range(before + int(ends.min()), n_padded):
+    for c in range(before + first_end, n_padded):
         here = np.float32(c - before + 1)
         for i in range(ROWS):
             outside = here - ends[i]
@@ -98,7 +100,11 @@ def _seen(row: Floats) -> tuple[int, int, float, float]:
     while np.isnan(row[end - 1]):
         end -= 1
     near = min(max(2, n // 64), end - begin)
-    return begin, end, row[begin : begin + near].mean(), row[end - near : end].mean()
+    left, right = np.float32(0), np.float32(0)
+    for i in range(near):
+        left += row[begin + i]
+        right += row[end - near + i]
+    return begin, end, left / near, right / near
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
