@@ -104,7 +104,7 @@ def _seen(row: Floats) -> tuple[int, int, float, float]:
     for i in range(near):
         left += row[begin + i]
         right += row[end - near + i]
-    return begin, end, left / near, right / near
+    return begin, end, float(left / near), float(right / near)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
