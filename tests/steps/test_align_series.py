@@ -111,6 +111,19 @@ def test_a_black_tilt_is_guessed_and_named_and_by_option_excluded(rng, context):
     assert dropped.tilts[6].exclusion.by == DecidedBy("step", "align_series")
 
 
+@pytest.mark.parametrize("offset", [1e-6, 0.0])
+def test_images_scaled_to_mean_0_are_all_followed_and_tell_no_tilt_offset(rng, context, offset):
+    # As `bin_series` with values=standard writes them: what is left of the means is rounding, up or down.
+    series, _ = make_series(rng)
+    images = series.stack.images - series.stack.images.mean(axis=(1, 2), keepdims=True)
+    images /= images.std(axis=(1, 2), keepdims=True)
+    images += offset * rng.uniform(0, 1, (len(images), 1, 1))
+    series = replace(series, stack=replace(series.stack, images=images.astype(np.float32)))
+    aligned = align_series(series, AlignSeriesParams(method="beads", cross_validate=False), context)
+    assert not any(tilt.pose.predicted for tilt in aligned.tilts)
+    assert aligned.tilt_offset_deg.measured is None
+
+
 def test_a_tilt_offset_is_measured_and_applied_only_if_asked(rng, context):
     series, _ = make_series(rng)
     images = series.stack.images / np.exp(-0.3 / np.cos(np.deg2rad(TILTS)))[:, None, None]

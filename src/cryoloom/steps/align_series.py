@@ -59,7 +59,7 @@ from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.specimen_frame import with_defocus_of_specimen
 from cryoloom.algorithms.series.tilt_images import TiltImages, WorkingImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_offset import fit_transmission
-from cryoloom.algorithms.series.tilt_quality import brightness_ratio
+from cryoloom.algorithms.series.tilt_quality import brightness_ratio, counts_from_zero
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
@@ -188,7 +188,7 @@ def _load_ahead(series: TiltSeries, params: AlignSeriesParams, context: StepCont
 
 @step(
     "align_series",
-    version=8,
+    version=9,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -527,7 +527,8 @@ def _with_displacements(
 def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Images with visible contrast: neither constant nor almost black relative to the others."""
     seen = images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
-    if usable.sum() > _ENOUGH_FOR_BRIGHTNESS and np.median(images.mean[usable]) > 0:
+    counts = counts_from_zero(images.mean[usable], images.deviation[usable])
+    if counts and usable.sum() > _ENOUGH_FOR_BRIGHTNESS:
         illuminated = np.ones(len(usable), dtype=bool)
         illuminated[usable] = brightness_ratio(np.maximum(images.mean[usable], 0), tilt_deg[usable]) > BLACK
         seen &= illuminated
@@ -544,7 +545,8 @@ def _with_tilt_offset(
 ) -> TiltSeries:
     """Tilt offset by transmission and by the specimen's plane; applied only if requested."""
     nominal = np.array([t.nominal_tilt_deg for t in series.tilts])
-    light = fit_transmission(images.mean, nominal, usable)
+    counts = counts_from_zero(images.mean[usable], images.deviation[usable])
+    light = fit_transmission(images.mean, nominal, usable) if counts else None
     before = series.tilt_offset_deg.applied or 0.0
     slope_deg = None if matched is None else matched.slope_deg
     plane_deg = None if slope_deg is None else before - slope_deg

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.series.tilt_quality import brightness_ratio
+from cryoloom.algorithms.series.tilt_quality import brightness_ratio, counts_from_zero
 
 TILT_DEG = np.arange(-60.0, 61.0, 3.0)
 
@@ -33,3 +33,17 @@ def test_an_image_without_electrons_is_dark_and_not_an_error():
     counts = transmission()
     counts[0] = 0.0
     assert brightness_ratio(counts, TILT_DEG)[0] < 0.01
+
+
+def test_means_of_images_scaled_to_mean_0_are_rounding_and_no_counts(rng):
+    deviation = np.ones(41)
+    assert not counts_from_zero(rng.normal(0, 1e-6, 41), deviation)
+    assert not counts_from_zero(np.abs(rng.normal(0, 1e-6, 41)), deviation)
+    assert counts_from_zero(transmission(), 30.0 * deviation)
+    assert not counts_from_zero(np.zeros(0), np.zeros(0))
+
+
+def test_a_few_black_images_do_not_hide_that_the_others_count():
+    counts, deviation = transmission(), np.full(41, 30.0)
+    counts[:10], deviation[:10] = 0.0, 1.0
+    assert counts_from_zero(counts, deviation)

@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from cryoloom.geometry.slab_path import slab_path, slab_path_slope
 
-__all__ = ["brightness_ratio", "covered_fractions", "robust_trend"]
+__all__ = ["brightness_ratio", "counts_from_zero", "covered_fractions", "robust_trend"]
 
 Array = NDArray[np.float64]
+
+LEAST_DEVIATIONS = 1.0
+"""Chosen: mean of an image over its deviation from which its values count electrons. Images at the pixels of an
+alignment have 5 and more; images scaled to mean 0 have the rounding of their pixels, 1e-6."""
 
 
 def robust_trend(x: Array, y: Array, degree: int, *, n_rounds: int = 8) -> Array:
@@ -30,6 +34,14 @@ def robust_trend(x: Array, y: Array, degree: int, *, n_rounds: int = 8) -> Array
         coefficients = np.polyfit(x / scale, known, degree, w=np.sqrt(weights))
         fitted = np.asarray(np.polyval(coefficients, x / scale), dtype=np.float64)
     return np.asarray(fitted)
+
+
+def counts_from_zero(mean: Array, deviation: Array) -> bool:
+    """Whether the values of images with these moments ``(n,)`` count electrons, from a zero.
+
+    Images scaled to mean 0 do not: their means are rounding, and no ratio of them has a meaning.
+    """
+    return bool(np.median(mean - LEAST_DEVIATIONS * deviation) > 0) if len(mean) else False
 
 
 def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:
