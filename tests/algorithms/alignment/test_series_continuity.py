@@ -70,6 +70,14 @@ def test_an_uncertain_difference_breaks_nothing():
     assert not Continuity(3.0, across=0.2, among=0.6, error=0.2).is_broken(0.55)
 
 
+def test_features_that_change_fast_everywhere_are_no_break():
+    # Shells of many layers with true poses: 0.47 at the lowest place, 0.57 at the typical one.
+    shells = Continuity(37.6, across=0.41, among=0.87, error=0.03, typical_ratio=0.57)
+    assert not shells.is_broken(0.55)
+    assert replace(shells, typical_ratio=0.85).is_broken(0.55)
+    assert replace(shells, across=0.2).is_broken(0.55)  # whatever is typical
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_blocks_that_follow_other_beads_are_posed_apart(seed):
     images, geometry = gold(seed)
