@@ -53,8 +53,8 @@ LARGEST_DEVIATION = 4.0
 LEAST_OF_TYPICAL, SURELY_BROKEN = 0.75, 0.4
 """Agreement across a place over that across the typical place, and over that among views on both sides of it,
 below which a series is broken. Features as deep as virus shells, in many layers, change within a few degrees:
-with true poses of such a series the ratio is 0.47 to 0.68 at every place; at jumps of others it is 0.2 to 0.4,
-and 0.8 to 0.9 elsewhere."""
+with true poses of such a series the ratio is 0.47 to 0.68 at every place; at jumps of others it is 0.2 to
+0.4, and 0.8 to 0.9 elsewhere."""
 #: Chosen: standard errors by which views must disagree to be doubted.
 SURE_DEVIATIONS = 1.0
 # Neighbouring images, correlated over all shifts.
@@ -78,8 +78,8 @@ class Continuity:
     """How well views on both sides of a place agree, where they agree least.
 
     tilt_deg : of that place. across, among : mean correlation (-1 to 1) of features between the two sides,
-    and between interleaved views of both. error : of the difference of the two, one deviation. typical_ratio :
-    median of ``across / among`` over all places of the series.
+    and between interleaved views of both. error : of the difference of the two, one deviation.
+    typical_ratio : median of ``across / among`` over all places of the series.
     """
 
     tilt_deg: float

@@ -12,8 +12,8 @@ __all__ = ["brightness_ratio", "counts_from_zero", "covered_fractions", "robust_
 Array = NDArray[np.float64]
 
 LEAST_DEVIATIONS = 1.0
-"""Chosen: mean of an image over its deviation from which its values count electrons. Images at the pixels of an
-alignment have 5 and more; images scaled to mean 0 have the rounding of their pixels, 1e-6."""
+"""Chosen: mean of an image over its deviation from which its values count electrons. Images at the pixels of
+an alignment have 5 and more; images scaled to mean 0 have the rounding of their pixels, 1e-6."""
 
 
 def robust_trend(x: Array, y: Array, degree: int, *, n_rounds: int = 8) -> Array:
