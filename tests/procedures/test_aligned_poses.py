@@ -13,6 +13,7 @@ from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.errors import DataUnfitError
+from cryoloom.model import DecidedBy
 from cryoloom.procedures.aligned_poses import LEAST_TILTS, with_poses
 from makers.context import MemoryContext
 from makers.made_series import make_series
@@ -107,6 +108,22 @@ def test_it_is_excluded_on_request(series, rng):
     made = posed(series, alignment(series, rng, lost=(3,)), exclude=True)
     assert [tilt.is_excluded for tilt in made.tilts] == [i == 3 for i in range(N_TILTS)]
     assert made.tilts[3].exclusion.reason == "nothing could be tracked"
+
+
+@pytest.mark.parametrize(("jitter_angstrom", "is_excluded"), [(3.0, False), (80.0, True)])
+def test_a_tilt_is_excluded_if_poses_of_neighbours_are_known_to_be_far_off(
+    series, rng, jitter_angstrom, is_excluded
+):
+    """How far off is known from the tilts with tracks, each filled as if it had none."""
+    context = MemoryContext()
+    best = alignment(series, rng, lost=(3,))
+    coarse = true_geometry(series).shift_xy_angstrom + rng.normal(0, jitter_angstrom, (N_TILTS, 2))
+    made = posed(series, best, context=context, coarse=coarse)
+    assert made.tilts[3].is_excluded == is_excluded
+    assert ("they are excluded" in context.warnings[0]) == is_excluded
+    assert "with an error of up to about" in context.warnings[0]
+    kept = series.with_tilts({series.tilts[3].acquisition_index: {"kept_by": DecidedBy("user", "ada")}})
+    assert not posed(kept, best, coarse=coarse).tilts[3].is_excluded
 
 
 def test_a_tilt_that_fits_far_worse_than_the_others_has_no_pose_of_its_own(series, rng):

@@ -96,19 +96,22 @@ def test_what_was_tried_and_its_errors_are_kept(rng, context):
     assert not axis["told_is_refuted"]
 
 
-def test_a_black_tilt_is_guessed_and_named_and_by_option_excluded(rng, context):
+def test_a_black_tilt_is_guessed_and_named_and_excluded_unless_a_user_keeps_it(rng, context):
     series, _ = make_series(rng)
     images = series.stack.images.copy()
     images[6] = np.maximum(images[6] * 0.02, 0)
     series = replace(series, stack=replace(series.stack, images=images))
     black = series.tilts[6].acquisition_index
     params = AlignSeriesParams(method="beads", cross_validate=False)
-    kept = align_series(series, params, context)
+    dropped = align_series(series, params, context)
+    assert dropped.tilts[6].pose.predicted
+    assert str(black) in context.warnings[-1]
+    # The stage of this series jumps by tens of angstrom: poses of neighbours say little.
+    assert dropped.tilts[6].exclusion.by == DecidedBy("step", "align_series")
+    wanted = series.with_tilts({black: {"kept_by": DecidedBy("user", "ada")}})
+    kept = align_series(wanted, params, context)
     assert kept.tilts[6].pose.predicted
     assert not kept.tilts[6].is_excluded
-    assert str(black) in context.warnings[-1]
-    dropped = align_series(series, params.model_copy(update={"exclude_unaligned": True}), context)
-    assert dropped.tilts[6].exclusion.by == DecidedBy("step", "align_series")
 
 
 @pytest.mark.parametrize("offset", [1e-6, 0.0])

@@ -22,6 +22,10 @@ __all__ = ["LEAST_TILTS", "with_poses"]
 
 Array = NDArray[np.float64]
 
+LARGEST_GUESS_ERROR_ANGSTROM = 30.0
+"""Chosen: a quarter of the finest detail that a tomogram shows by eye, 130 A. A tilt that is further off
+blurs what the others show."""
+LEAST_TO_COMPARE = 3  # chosen: tilts that are placed by tracks, for the error of those that are not
 LEAST_TILTS = 5
 """Chosen: poses of fewer tilts cannot be distinguished from chance."""
 WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
@@ -44,7 +48,9 @@ def with_poses(
 ) -> TiltSeries:
     """The series with a pose on every tilt; tilts without tracks are interpolated and marked as predicted.
 
-    step : name of the step, recorded as the source of the tilt axis and of exclusions.
+    A predicted tilt is excluded if poses of that kind are known to be far off, unless the user keeps it.
+    exclude_unaligned : exclude every predicted one. step : name of the step, recorded as the source of the
+    tilt axis and of exclusions.
     """
     residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
     stack = series.best_stack
@@ -73,12 +79,14 @@ def with_poses(
         for t, e in zip(series.tilts, evident, strict=True)
         if not (e or t.is_excluded or t.section is None)
     ]
-    if lost:
-        fate = "they are excluded" if exclude_unaligned else "consider excluding them"
-        context.warn(
-            f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are "
-            f"interpolated from their neighbours: {fate}"
-        )
+    guess_error = _errors_of_filled(solved, coarse, evident, usable)
+    dropped = [
+        t.acquisition_index
+        for t, error in zip(series.tilts, guess_error, strict=True)
+        if t.acquisition_index in lost
+        and (exclude_unaligned or (error > LARGEST_GUESS_ERROR_ANGSTROM and t.kept_by is None))
+    ]
+    _warn_of_guesses(lost, dropped, series, guess_error, context)
     warps = with_distortions(geometry, extent, warps)
     untracked = Exclusion.by_step("nothing could be tracked", step, 0.0)
     changes: dict[int, dict[str, object]] = {}
@@ -97,7 +105,7 @@ def with_poses(
             warp=warps[i] if evident[i] else None,
         )
         changes[tilt.acquisition_index] = {"pose": pose}
-        if exclude_unaligned and tilt.acquisition_index in lost:
+        if tilt.acquisition_index in dropped:
             changes[tilt.acquisition_index]["exclusion"] = untracked
     axis = float(np.mean(geometry.axis_deg[evident]))
     measured = series.tilt_axis_deg.with_measured(axis, f"{step} by {best.method}", apply=True)
@@ -126,6 +134,53 @@ def _filled(
         axis_deg=along(geometry.axis_deg),
         magnification=along(geometry.magnification),
     )
+
+
+def _errors_of_filled(
+    geometry: SeriesGeometry,
+    coarse: CoarseAlignment,
+    evident: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
+) -> Array:
+    """Error in angstrom that the pose of each view ``(n_views,)`` has if it is filled from its neighbours.
+
+    Known from the views that tracks place: each is left out in turn and filled as the others would be, once
+    with its coarse shift and once without. NaN if too few views can be compared.
+    """
+    inner = np.flatnonzero(evident)[1:-1]  # beyond the outermost nothing can be interpolated
+    if len(inner) < LEAST_TO_COMPARE:
+        return np.full(geometry.n_views, np.nan)
+    errors = []
+    for with_images in (np.zeros_like(usable), np.ones_like(usable)):
+        apart = []
+        for view in inner:
+            others = evident & (np.arange(geometry.n_views) != view)
+            filled = _filled(geometry, coarse, others, with_images).shift_xy_angstrom[view]
+            apart.append(filled - geometry.shift_xy_angstrom[view])
+        errors.append(float(np.sqrt(np.median(np.sum(np.square(apart), axis=1)))))
+    return np.where(usable, errors[1], errors[0])
+
+
+def _warn_of_guesses(
+    lost: list[int], dropped: list[int], series: TiltSeries, guess_error: Array, context: StepContext
+) -> None:
+    """Which tilts have the pose of their neighbours, how far off it may be, and which are excluded."""
+    if not lost:
+        return
+    of_lost = [e for t, e in zip(series.tilts, guess_error, strict=True) if t.acquisition_index in lost]
+    error = np.nanmax(of_lost) if np.isfinite(of_lost).any() else np.nan
+    text = f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are interpolated "
+    text += "from their neighbours"
+    if np.isfinite(error):
+        text += f", with an error of up to about {error:.0f} A"
+    kept = [index for index in lost if index not in dropped]
+    if not dropped:
+        text += ": consider excluding them"
+    elif not kept:
+        text += ": they are excluded"
+    else:
+        text += f": {dropped} are excluded; consider excluding {kept}"
+    context.warn(text)
 
 
 def _origin_at_field_centre(geometry: SeriesGeometry, evident: NDArray[np.bool_]) -> SeriesGeometry:

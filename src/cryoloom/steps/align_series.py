@@ -152,7 +152,9 @@ class AlignSeriesParams(StepParams):
         True, description="Also measure the error of points left out of the adjustment."
     )
     exclude_unaligned: bool = Field(
-        False, description="Exclude tilts in which nothing could be tracked; otherwise only report them."
+        False,
+        description="Exclude all tilts in which nothing could be tracked; otherwise those whose interpolated "
+        "poses are known to be more than 30 A off.",
     )
     centre_specimen: bool = Field(
         True,
