@@ -275,7 +275,11 @@ def _write_volumes(
         f"volumes_{name}", (n * crop, crop, crop), layout.pixel_size_angstrom, dtype=kind
     )
     weights = context.new_pixels(
-        f"weights_{name}", (2 * n * crop, crop, crop // 2 + 1), 1.0 / layout.pixel_size_angstrom, dtype=kind
+        f"weights_{name}",
+        (2 * n * crop, crop, crop // 2 + 1),
+        1.0 / layout.pixel_size_angstrom,
+        kind="volume",  # beyond the resolution of the images whole planes are 0
+        dtype=kind,
     )
     done = 0
     for made in cutter.volumes(frames, _VOLUMES_AT_ONCE):
