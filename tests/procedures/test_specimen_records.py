@@ -1,10 +1,13 @@
 """What is reported of a specimen depends on whether its place is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen
+from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness
 from cryoloom.algorithms.specimen.slab import LEAST_CONTRAST, SlabFit
 from cryoloom.procedures.specimen_records import report_specimen
 
@@ -58,3 +61,21 @@ def test_a_pretilt_alone_may_be_unknown(context):
     assert context.figures["thickness_angstrom"] == 1000.0
     assert set(PRETILT) <= set(context.reasons_not_measurable)
     assert "pretilt" in context.warnings[0]
+
+
+def test_a_thickness_by_transmission_is_reported_with_what_it_rests_on(context):
+    found = replace(found_specimen(thickness_error=400.0), by_transmission=True)
+    report_specimen(found, context)
+    assert context.figures["thickness_error_angstrom"] == 400.0
+    (warning,) = context.warnings
+    assert "the thickness is known to 400 of 1000 A only" in warning
+    assert "transmit" in warning
+
+
+def test_a_contradiction_of_the_transmitted_electrons_is_reported_with_both_values(context):
+    found = replace(found_specimen(thickness_error=600.0), contradicted_by=TransmittedThickness(400.0, 80.0))
+    assert found.is_certain
+    report_specimen(found, context)
+    (warning,) = context.warnings
+    assert "known to 600 of 1000 A" in warning
+    assert "transmit show 400 A" in warning

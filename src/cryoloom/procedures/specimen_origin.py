@@ -17,7 +17,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 from cryoloom.model import TiltSeries
-from cryoloom.procedures.specimen_records import MIDDLE_ERROR, THICKNESS_ERROR
+from cryoloom.procedures.specimen_records import MIDDLE_ERROR, THICKNESS_ERROR, beside_transmission
 
 __all__ = ["SPECIMEN_FIGURES", "place_specimen", "with_handedness_followed"]
 
@@ -29,8 +29,8 @@ SPECIMEN_FIGURES = (
         "thickness_angstrom",
         "angstrom",
         "Thickness",
-        "Thickness of the ice or lamella: between planes of gold, or between the planes that enclose its "
-        "contents.",
+        "Thickness of the ice or lamella: between planes of gold, between the planes that enclose its "
+        "contents, or by the transmitted electrons.",
         role="thickness",
     ),
     THICKNESS_ERROR,
@@ -77,6 +77,8 @@ def place_specimen(
     found = find_specimen(replace(series, tilts=tuple(numbered)), small, context.rng)
     if found.doubt:
         return _not_found(series, found.doubt, context)
+    if note := beside_transmission(found):
+        context.warn(note)
     context.figure("thickness_angstrom", found.fit.thickness_angstrom)
     context.figure("thickness_error_angstrom", found.fit.thickness_error_angstrom)
     context.figure("middle_height_angstrom", found.fit.z_offset_angstrom)

@@ -11,7 +11,7 @@ from cryoloom.algorithms.specimen.slab import LARGEST_TILT_ERROR_DEG
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 
-__all__ = ["MIDDLE_ERROR", "THICKNESS_ERROR", "report_specimen"]
+__all__ = ["MIDDLE_ERROR", "THICKNESS_ERROR", "beside_transmission", "report_specimen"]
 
 MIDDLE_ERROR = Figure(
     "middle_error_angstrom",
@@ -32,6 +32,27 @@ PICTURE_SIDE = 140
 """Chosen: pixels of the picture in the report."""
 LARGEST_THICKNESS_ERROR = 0.1
 """Chosen: of the thickness, without a warning."""
+
+
+def beside_transmission(found: FoundSpecimen) -> str:
+    """What a user should know where the transmitted electrons were used, or contradict; otherwise empty."""
+    fit, ice = found.fit, found.contradicted_by
+    known = (
+        f"the thickness is known to {fit.thickness_error_angstrom:.0f} of {fit.thickness_angstrom:.0f} A only"
+    )
+    if ice is not None:
+        return (
+            f"{known}: features show it, but the electrons which steep tilts transmit show "
+            f"{ice.thickness_angstrom:.0f} A. Either features lie beyond the ice, or the images were taken "
+            "without an energy filter. Check the tomogram"
+        )
+    if not found.by_transmission:
+        return ""
+    return (
+        f"{known}: features do not show both surfaces, so it is that of the electrons which steep tilts "
+        f"transmit, from the gold on one surface inwards; the height of the middle is known to "
+        f"{fit.middle_error_angstrom:.0f} A. Images taken without an energy filter give too little"
+    )
 
 
 def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
@@ -67,7 +88,9 @@ def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
         )
     elif no_pretilt:
         context.warn(f"the pretilt of the specimen is not known: {no_pretilt}")
-    if not found.doubt and fit.thickness_error_angstrom > LARGEST_THICKNESS_ERROR * fit.thickness_angstrom:
+    if note := beside_transmission(found):
+        context.warn(note)
+    elif not found.doubt and fit.thickness_error_angstrom > LARGEST_THICKNESS_ERROR * fit.thickness_angstrom:
         context.warn(
             f"the thickness is known to {fit.thickness_error_angstrom:.0f} of {fit.thickness_angstrom:.0f} A "
             f"only, expected {100 * LARGEST_THICKNESS_ERROR:g} % or less: about {fit.n_features:.0f} "

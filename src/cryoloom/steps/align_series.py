@@ -52,7 +52,7 @@ from cryoloom.algorithms.alignment.axis_search import agreed_axis, common_line_o
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.first_alignment import FirstAlignment, align_first
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice, find_local_alignment
-from cryoloom.algorithms.alignment.specimen_middle import bytes_to_find_specimen
+from cryoloom.algorithms.alignment.specimen_middle import bytes_to_find_specimen, thickness_by_transmission
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom, Variation
 from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
@@ -280,7 +280,9 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         aligned, images, places, context, by=by, centre=params.centre_specimen, doubt=_doubt(best)
     )
     middle = None if aligned.slab is None else aligned.slab.z_offset_angstrom.measured
-    best = best.at_height(middle, _degrees_of_freedom(params))
+    placed = [replace(tilt, section=at) for tilt, at in zip(aligned.tilts, places, strict=True)]
+    ice = thickness_by_transmission(replace(aligned, tilts=tuple(placed)), images.mean)
+    best = best.at_height(middle, _degrees_of_freedom(params), ice)
     context.progress(4, 5)
     errors = None
     if choice is not None:

@@ -135,7 +135,7 @@ RECORDS = (
 @step(
     "estimate_slab",
     takes_by_hand=("slab",),
-    version=7,
+    version=8,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -6,16 +6,18 @@ import pytest
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_errors
 from cryoloom.algorithms.alignment.pose_uncertainty import (
-    HALF_THICKNESS_ANGSTROM,
     SHARED_PART,
+    THICKNESS_ANGSTROM,
     TILT_ERROR_DEG,
     axis_error_of_tracks,
     errors_at_height,
+    half_thickness,
     reported_errors,
 )
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness
 
 TILTS = np.arange(-60.0, 61.0, 4.0)
 NOMINAL = SeriesGeometry.start(TILTS, 85.0)
@@ -126,14 +128,23 @@ def test_gold_on_one_plane_is_a_surface_where_the_middle_was_not_found():
 
     tracks, solution, _ = on_a_surface(0)
     of_surface = added(tracks, solution, "beads", None)
-    np.testing.assert_allclose(of_surface, added(tracks, solution, "beads", HALF_THICKNESS_ANGSTROM))
-    np.testing.assert_allclose(of_surface[15], np.deg2rad(TILT_ERROR_DEG) * HALF_THICKNESS_ANGSTROM)
+    usual = half_thickness(None)
+    np.testing.assert_allclose(of_surface, added(tracks, solution, "beads", usual))
+    np.testing.assert_allclose(of_surface[15], np.deg2rad(TILT_ERROR_DEG) * usual)
     assert (added(tracks, solution, "features", None) == 0).all()
     tracks, solution = solved(NOMINAL, np.random.default_rng(0))
     deep = errors_at_height(
         np.zeros(len(TILTS)), "beads", tracks, solution, None, tilts_are_solved=False, axis_is_solved=False
     )
     assert (deep == 0).all()
+
+
+def test_transmitted_electrons_tell_how_far_from_its_gold_a_specimen_may_lie():
+    usual = half_thickness(None)
+    assert THICKNESS_ANGSTROM / 2 < usual < THICKNESS_ANGSTROM
+    assert half_thickness(TransmittedThickness(2400.0, 200.0)) == pytest.approx(1200, rel=0.1)
+    assert half_thickness(TransmittedThickness(500.0, 100.0)) == pytest.approx(250, rel=0.15)
+    assert half_thickness(TransmittedThickness(2400.0, 1e5)) == pytest.approx(usual, rel=1e-3)
 
 
 @pytest.mark.parametrize("reach_deg", [15.0, 36.0, 60.0])

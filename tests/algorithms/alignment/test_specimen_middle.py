@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from cryoloom.algorithms.alignment import specimen_middle
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen, depth_error_angstrom, find_specimen
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness
 from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes
 from cryoloom.algorithms.specimen.slab import SlabFit
 from cryoloom.simulate.parameters import SimulationParams
@@ -59,3 +63,55 @@ def test_small_tilts_tell_little_of_the_depth():
     """Random session 115: 1056 +- 208 A for 510 A from tilts to 8 degrees."""
     assert depth_error_angstrom([-60.0, 0.0, 60.0]) < 20
     assert depth_error_angstrom([-8.0, 0.0, 8.0]) > 200
+
+
+@pytest.mark.parametrize(("beads_lie", "surface"), [("on_top", 900.0), ("below", -900.0)])
+def test_gold_and_transmitted_electrons_tell_the_middle_where_features_do_not(beads_lie, surface):
+    """Tilts to 11 degrees do not show how high features lie, but that ice is 1800 A thick."""
+    params = SimulationParams(
+        seed=5,
+        image_shape_yx=(256, 256),
+        pixel_size_angstrom=9.0,
+        tilt_min_deg=-11.0,
+        tilt_max_deg=11.0,
+        tilt_step_deg=1.1,
+        n_beads=20,
+        beads_lie=beads_lie,
+        n_particles=12,
+        n_vesicles=0,
+        n_membranes=0,
+        thickness_angstrom=1800.0,
+        z_offset_angstrom=0.0,
+        pretilt_x_deg=0.0,
+        pretilt_y_deg=0.0,
+    )
+    series, truth = simulate_tilt_series(params)
+    images = load_tilt_images(series.stack.images, 9.0, 15.0)
+    posed = truth.with_true_poses(series)
+    found = find_specimen(posed, images, np.random.default_rng(1))
+    assert found.by_transmission
+    assert found.is_certain
+    (gold,) = found.planes.heights_angstrom
+    assert gold == pytest.approx(surface, abs=80)
+    assert abs(found.fit.z_offset_angstrom) < 2 * found.fit.middle_error_angstrom
+    assert found.fit.middle_error_angstrom < 350
+    # Without electrons counted nothing is known.
+    levelled = replace(images, mean=np.zeros(len(images.mean)))
+    assert not find_specimen(posed, levelled, np.random.default_rng(1)).is_certain
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "side"), [(0.0, 4.0, 1), (5.0, 0.5, -1), (2.0, 2.0, 0), (0.0, 2.0, 0), (9.0, 20.0, 0)]
+)
+def test_the_ice_lies_where_clearly_more_features_are(below, above, side, monkeypatch):
+    monkeypatch.setattr(specimen_middle, "features_beside", lambda *_: (below, above))
+    fit = SlabFit(300.0, 10.0, 0.0, 0.0, 1.0, 50.0, np.zeros(3), np.zeros(3))
+    ice = TransmittedThickness(1000.0, 200.0)
+    seen = specimen_middle._from_gold_inwards(fit, BeadPlanes(0.0, 0.0, (100.0,)), None, ice)
+    if side == 0:
+        assert seen is None
+    else:
+        assert seen.z_offset_angstrom == pytest.approx(100.0 + side * 500.0)
+        assert seen.middle_error_angstrom == pytest.approx(100.0, abs=3)
+    vague = TransmittedThickness(1000.0, 400.0)
+    assert specimen_middle._from_gold_inwards(fit, BeadPlanes(0.0, 0.0, (100.0,)), None, vague) is None

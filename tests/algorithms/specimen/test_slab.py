@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.specimen.slab import Energies, fit_slab, local_energies, random_phases
+from cryoloom.algorithms.specimen.slab import (
+    Energies,
+    features_beside,
+    fit_slab,
+    local_energies,
+    random_phases,
+)
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 
 SIDE = 3000.0
@@ -139,3 +145,11 @@ def test_random_phases_keep_spectra(rng):
     before, after = (torch.fft.rfft2(i).abs() for i in (images, control))
     np.testing.assert_allclose(after.numpy(), before.numpy(), rtol=1e-3, atol=1e-2)
     assert abs(np.corrcoef(images[0].ravel(), control[0].ravel())[0, 1]) < 0.9
+
+
+def test_features_are_counted_on_either_side_of_a_plane():
+    made = energies(np.random.default_rng(2), thickness=1200.0, z_offset=700.0, tilt_x=0.0, tilt_y=0.0)
+    below, above = features_beside(made, np.zeros(2), 100.0, 1200.0)
+    assert above > 10 * max(below, 0.1)
+    below, above = features_beside(made, np.zeros(2), 1300.0, 1200.0)
+    assert below > 10 * max(above, 0.1)

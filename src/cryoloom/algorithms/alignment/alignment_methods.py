@@ -33,6 +33,7 @@ from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.bead_maps import bead_maps, measure_bead_diameter
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness
 from cryoloom.algorithms.specimen.specimen_plane import find_plane
 
 __all__ = [
@@ -163,14 +164,23 @@ class Alignment:
         least = _least_points(method, free)
         return cls(method, tracks, solution, halves, errors, least_points=least, **more)  # type: ignore[arg-type]
 
-    def at_height(self, height_angstrom: float | None, free: DegreesOfFreedom) -> Alignment:
-        """With the pose errors of a specimen whose middle is that far above the tracks; None: not found."""
+    def at_height(
+        self,
+        height_angstrom: float | None,
+        free: DegreesOfFreedom,
+        ice: TransmittedThickness | None = None,
+    ) -> Alignment:
+        """With the pose errors of a specimen whose middle is that far above the tracks; None: not found.
+
+        ice : its thickness, for gold on one surface where the middle was not found.
+        """
         errors = errors_at_height(
             self.pose_error_angstrom,
             self.method,
             self.tracks,
             self.solution,
             height_angstrom,
+            ice=ice,
             tilts_are_solved=free.tilt != "fixed",
             axis_is_solved=free.axis == "one",
         )

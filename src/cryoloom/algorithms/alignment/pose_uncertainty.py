@@ -23,10 +23,11 @@ from cryoloom.algorithms.alignment.cross_validation import pose_distances
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import jacobians
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness
 from cryoloom.algorithms.specimen.point_surfaces import find_surfaces
 from cryoloom.geometry.tilt_axis import column_slopes
 
-__all__ = ["SHARED_PART", "axis_error_of_tracks", "errors_at_height", "reported_errors"]
+__all__ = ["SHARED_PART", "axis_error_of_tracks", "errors_at_height", "half_thickness", "reported_errors"]
 
 Array = NDArray[np.float64]
 
@@ -38,8 +39,8 @@ TILT_ERROR_DEG = 0.1  # chosen, as the simulator's: rms of a stage's angles abou
 # Rms error of the axis on simulated series; patches are all about one plane and hardly tell it.
 AXIS_ERROR_DEG = {"beads": 0.02, "fiducials": 0.02, "features": 0.05, "patches": 0.4}
 DEPTH_ANGSTROM = 350.0  # rms height in 1200 A of ice, also where all tracks lie in one plane
-HALF_THICKNESS_ANGSTROM = 600.0
-"""Of the same 1200 A of ice: the middle's distance from gold on one surface, where it was not found."""
+THICKNESS_ANGSTROM, THICKNESS_SD_ANGSTROM = 1400.0, 700.0
+"""Chosen: of ice that nothing is known of; plunge-frozen ice is 500 to 2500 A thick."""
 SURFACE_ANGSTROM = 100.0
 """Chosen: depth that holds most gold of one surface; beads are 50 to 150 A wide."""
 LEAST_WEIGHT = 0.02  # chosen: observations of less weight do not count, as for residuals
@@ -84,6 +85,7 @@ def errors_at_height(
     solution: BundleSolution,
     height_angstrom: float | None,
     *,
+    ice: TransmittedThickness | None = None,
     tilts_are_solved: bool,
     axis_is_solved: bool,
 ) -> Array:
@@ -91,11 +93,11 @@ def errors_at_height(
 
     An error of the tilt moves it by h cos t across the axis, an error of the axis by h sin t along it; no
     rigid motion makes up for either. height_angstrom : None where the middle was not found; gold that lies
-    all on one plane is then taken for one surface of ice of usual thickness.
+    all on one plane is then taken for one surface of the ice. ice : its thickness by transmission.
     """
     if height_angstrom is None:
         on_surface = method in ("beads", "fiducials") and _lies_on_a_surface(tracks, solution)
-        height_angstrom = HALF_THICKNESS_ANGSTROM if on_surface else 0.0
+        height_angstrom = half_thickness(ice) if on_surface else 0.0
     per_x, per_z = column_slopes(solution.geometry.tilt_deg)
     across = 0.0 if tilts_are_solved else TILT_ERROR_DEG
     along = AXIS_ERROR_DEG[method]
@@ -103,6 +105,17 @@ def errors_at_height(
         along = max(along, axis_error_of_tracks(tracks, solution))
     moved = np.deg2rad(np.hypot(across * per_x, along * per_z)) * height_angstrom
     return np.hypot(errors_angstrom, moved)
+
+
+def half_thickness(ice: TransmittedThickness | None) -> float:
+    """Distance of the middle from one surface, rms over the thicknesses that are likely, in angstrom.
+
+    What is usual and what was measured are combined by their errors.
+    """
+    weights = np.array([1 / THICKNESS_SD_ANGSTROM**2, 0.0 if ice is None else 1 / ice.error_angstrom**2])
+    known = np.array([THICKNESS_ANGSTROM, 0.0 if ice is None else ice.thickness_angstrom])
+    mean = float(weights @ known / weights.sum())
+    return 0.5 * float(np.sqrt(mean**2 + 1 / weights.sum()))
 
 
 def axis_error_of_tracks(tracks: Tracks, solution: BundleSolution) -> float:

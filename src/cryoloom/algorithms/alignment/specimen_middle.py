@@ -4,6 +4,10 @@ Gold lies on one or both surfaces of the ice. If most beads are on one plane or 
 accurate to a few angstrom, and give the slopes; otherwise the slab is fitted that contains features above
 noise (`slab`). Beads would distort that fit, because their streaks extend beyond the ice, so they are filled
 first.
+
+Gold on one surface gives the middle if the thickness is known. Where features do not show the other surface
+(few of them, or a short range of tilts), the transmitted electrons give the thickness
+(`transmitted_thickness`), and features show on which side of the gold the ice lies.
 """
 
 from __future__ import annotations
@@ -19,8 +23,16 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness, transmitted_thickness
 from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes, extent_of_layer, find_bead_planes
-from cryoloom.algorithms.specimen.slab import LEAST_CONTRAST, Energies, SlabFit, energies_of_series, fit_slab
+from cryoloom.algorithms.specimen.slab import (
+    LEAST_CONTRAST,
+    Energies,
+    SlabFit,
+    energies_of_series,
+    features_beside,
+    fit_slab,
+)
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Slab, Sourced, TiltSeries
 
@@ -31,6 +43,7 @@ __all__ = [
     "bytes_to_measure_specimen",
     "depth_error_angstrom",
     "find_specimen",
+    "thickness_by_transmission",
 ]
 
 Array = NDArray[np.float64]
@@ -53,6 +66,13 @@ LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
 LARGEST_THICKNESS_ERROR_PART = 0.25
 PLACE_ERROR_ANGSTROM = 30.0
 """Two pixels of the images. Over the tangent of the tilts' half range it is the error of a depth."""
+LARGEST_TRANSMISSION_ERROR_PART = 0.3
+"""Chosen: largest error of a thickness by transmission over it. The mean free path alone is known to 0.2."""
+CONTRADICTION = 3.0
+"""Chosen: standard errors by which thicknesses of features and of transmitted electrons may differ."""
+MORE_ON_A_SIDE, TIMES_ON_A_SIDE = 3.0, 3.0
+"""Features on the ice's side of its gold over those on the other: how many more, and how many times as many.
+Chosen: if one in five were a trace on the wrong side, three more would mean odds of 64."""
 #: Chosen: beads within the ice; fewer do not determine its thickness.
 LEAST_BEADS_WITHIN = 8
 
@@ -68,17 +88,21 @@ class FoundSpecimen:
     volume: torch.Tensor
     """The small tomogram ``(z, y, x)`` it was found in."""
     voxel_size_angstrom: float
+    by_transmission: bool = False
+    """Whether the thickness is that of the transmitted electrons, from gold on one surface inwards."""
+    contradicted_by: TransmittedThickness | None = None
+    """A much smaller thickness by transmission than by features. The errors of the fit cover both."""
 
     @property
     def is_certain(self) -> bool:
-        """Whether thickness and middle are known: by gold on both surfaces, or by features in a slab."""
+        """Whether thickness and middle are known: by gold, by features, or by gold and transmission."""
         return not self.doubt
 
     @property
     def doubt(self) -> str:
         """Why they are not known; empty if they are."""
         fit = self.fit
-        if self.has_two_surfaces:
+        if self.has_two_surfaces or self.by_transmission or self.contradicted_by is not None:
             return ""
         if self.planes is not None:
             (gold,) = self.planes.heights_angstrom
@@ -168,7 +192,56 @@ def find_specimen(
         fit = _with_depth_error(
             fit, depth_error_angstrom([t.pose.tilt_deg for t in series.included if t.pose])
         )
-    return FoundSpecimen(fit, len(points), planes, volume, voxel)
+    found = FoundSpecimen(fit, len(points), planes, volume, voxel)
+    ice = thickness_by_transmission(series, images.mean)
+    if planes is None or len(planes.heights_angstrom) == 2 or ice is None:
+        return found
+    more = fit.thickness_angstrom - ice.thickness_angstrom
+    sure = CONTRADICTION * math.hypot(fit.thickness_error_angstrom, ice.error_angstrom)
+    if found.doubt or more < -sure:
+        seen = _from_gold_inwards(fit, planes, energies, ice)
+        return found if seen is None else replace(found, fit=seen, by_transmission=True)
+    if more > sure:
+        # Features beyond the ice, or electrons that no energy filter takes out.
+        wider = replace(
+            fit,
+            middle_error_angstrom=math.hypot(fit.middle_error_angstrom, more / 2),
+            thickness_error_angstrom=math.hypot(fit.thickness_error_angstrom, more),
+        )
+        return replace(found, fit=wider, contradicted_by=ice)
+    return found
+
+
+def thickness_by_transmission(series: TiltSeries, mean_counts: Array) -> TransmittedThickness | None:
+    """From the mean counts ``(n_sections,)`` of the images that the included tilts' sections are for."""
+    tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
+    return transmitted_thickness(
+        mean_counts[[tilt.section or 0 for tilt in tilts]],
+        np.array([tilt.pose.tilt_deg for tilt in tilts if tilt.pose is not None]),
+        np.array([tilt.dose_per_angstrom2 for tilt in tilts]),
+        series.microscope,
+    )
+
+
+def _from_gold_inwards(
+    fit: SlabFit, planes: BeadPlanes, energies: Energies, ice: TransmittedThickness
+) -> SlabFit | None:
+    """The slab between a single plane of gold and the other surface; None if either side may be the ice's."""
+    if ice.error_angstrom > LARGEST_TRANSMISSION_ERROR_PART * ice.thickness_angstrom:
+        return None
+    (gold,) = planes.heights_angstrom
+    height = ice.thickness_angstrom / _across(fit)
+    slopes = np.array([planes.slope_x, planes.slope_y])
+    below, above = features_beside(energies, slopes, gold, height)
+    fewer, more = sorted((below, above))
+    if more - fewer < MORE_ON_A_SIDE or more < TIMES_ON_A_SIDE * fewer:
+        return None
+    low, high = (gold, gold + height) if above > below else (gold - height, gold)
+    return replace(
+        _with_surfaces(fit, low, high),
+        middle_error_angstrom=math.hypot(0.5 * ice.error_angstrom, TWO_PLANES_ERROR_ANGSTROM),
+        thickness_error_angstrom=ice.error_angstrom,
+    )
 
 
 def depth_error_angstrom(tilt_deg: Sequence[float]) -> float:

@@ -36,6 +36,7 @@ __all__ = [
     "Energies",
     "SlabFit",
     "energies_of_series",
+    "features_beside",
     "fit_slab",
     "local_energies",
     "random_phases",
@@ -249,6 +250,23 @@ def fit_slab(
     mean = np.array([(share * ticks).sum() for share in of_each])
     spread = [math.sqrt((share * (ticks - m) ** 2).sum()) for share, m in zip(of_each, mean, strict=True)]
     return _along(blocks, slopes + mean, math.degrees(math.atan(max(spread))))
+
+
+def features_beside(
+    energies: Energies, slopes_xy: Array, height_angstrom: float, reach_angstrom: float
+) -> tuple[float, float]:
+    """Independent features below and above a plane, up to a distance from it along z.
+
+    Those nearer than one feature's size do not count: gold on the plane leaves traces on both of its sides.
+    """
+    blocks = _Blocks.of(energies)
+    filled, _, heights = blocks.across(slopes_xy)
+    away = heights - height_angstrom
+    inside = (np.abs(away) > FEATURE_ANGSTROM) & (np.abs(away) <= reach_angstrom)
+    below, above = (
+        float(filled[inside & side].sum() / blocks.n_of_a_feature) for side in (away < 0, away > 0)
+    )
+    return below, above
 
 
 @dataclass(frozen=True, slots=True)

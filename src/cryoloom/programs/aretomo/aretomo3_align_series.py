@@ -104,6 +104,7 @@ def calls(series: TiltSeries, params: Aretomo3AlignSeriesParams, workplace: Work
 
 @step(
     "aretomo3_align_series",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -93,6 +93,7 @@ def calls(series: TiltSeries, params: AretomoAlignSeriesParams, workplace: Workp
 
 @step(
     "aretomo_align_series",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

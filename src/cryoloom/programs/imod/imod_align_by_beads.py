@@ -201,6 +201,7 @@ def _own(params: BaseModel) -> dict[str, str]:
 
 @step(
     "imod_align_by_beads",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -88,7 +88,7 @@ def calls(series: TiltSeries, params: ImodAlignSeriesParams, workplace: Workplac
 
 @step(
     "imod_align_series",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
