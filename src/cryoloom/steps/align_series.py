@@ -190,7 +190,7 @@ def _load_ahead(series: TiltSeries, params: AlignSeriesParams, context: StepCont
 
 @step(
     "align_series",
-    version=9,
+    version=10,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -281,7 +281,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     )
     middle = None if aligned.slab is None else aligned.slab.z_offset_angstrom.measured
     placed = [replace(tilt, section=at) for tilt, at in zip(aligned.tilts, places, strict=True)]
-    ice = thickness_by_transmission(replace(aligned, tilts=tuple(placed)), images.mean)
+    ice = thickness_by_transmission(replace(aligned, tilts=tuple(placed)), images)
     best = best.at_height(middle, _degrees_of_freedom(params), ice)
     context.progress(4, 5)
     errors = None

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.algorithms.series.tilt_quality import counts_from_zero
 from cryoloom.algorithms.series.transmitted_thickness import TransmittedThickness, transmitted_thickness
 from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes, extent_of_layer, find_bead_planes
 from cryoloom.algorithms.specimen.slab import (
@@ -193,7 +194,7 @@ def find_specimen(
             fit, depth_error_angstrom([t.pose.tilt_deg for t in series.included if t.pose])
         )
     found = FoundSpecimen(fit, len(points), planes, volume, voxel)
-    ice = thickness_by_transmission(series, images.mean)
+    ice = thickness_by_transmission(series, images)
     if planes is None or len(planes.heights_angstrom) == 2 or ice is None:
         return found
     more = fit.thickness_angstrom - ice.thickness_angstrom
@@ -212,11 +213,14 @@ def find_specimen(
     return found
 
 
-def thickness_by_transmission(series: TiltSeries, mean_counts: Array) -> TransmittedThickness | None:
-    """From the mean counts ``(n_sections,)`` of the images that the included tilts' sections are for."""
+def thickness_by_transmission(series: TiltSeries, images: TiltImages) -> TransmittedThickness | None:
+    """From the mean counts of the images that the included tilts' sections are for."""
     tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
+    sections = [tilt.section or 0 for tilt in tilts]
+    if not counts_from_zero(images.mean[sections], images.deviation[sections]):
+        return None
     return transmitted_thickness(
-        mean_counts[[tilt.section or 0 for tilt in tilts]],
+        images.mean[sections],
         np.array([tilt.pose.tilt_deg for tilt in tilts if tilt.pose is not None]),
         np.array([tilt.dose_per_angstrom2 for tilt in tilts]),
         series.microscope,
