@@ -71,7 +71,7 @@ def test_what_stands_behind_an_option_a_question_and_a_line():
         files={"tilt.com": 'MODE 2\n"SHIFT": 0 5'},
     )
     assert call.words_of("-n") == ("-n", "3")
-    assert call.words_of("-OFFSET") == ("-OFFSET", "-4", "7")  # a negative number is no option
+    assert call.words_of("-OFFSET") == ("-OFFSET", "-4", "7")  # a negative number is not an option
     assert call.words_of("-param") == ("-param", "tilt.com", 'MODE 2\n"SHIFT": 0 5')
     assert call.words_of("-LOCAL") == ("-LOCAL",)
     assert call.words_of("Voltage") == ("300",)

@@ -97,8 +97,8 @@ def other_size(raw: Path) -> None:
     [
         (truncate, r"truncated|cut off|expected|bytes"),
         (lose, r"missing|not there|no movie|not found"),
-        (empty, r"empty|0 bytes|is no TIFF"),
-        (not_a_movie, r"is no TIFF"),
+        (empty, r"empty|0 bytes|is not a TIFF"),
+        (not_a_movie, r"is not a TIFF"),
     ],
 )
 def test_a_bad_movie_fails_its_series_alone(raw, spoil, words):

@@ -42,7 +42,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 async def next_facts(stream: AsyncIterator[str]) -> dict[str, Any]:
-    """The next event that is no comment."""
+    """The next event that is not a comment."""
     while True:
         text = await asyncio.wait_for(anext(stream), 20)
         if not text.startswith(":"):

@@ -71,7 +71,7 @@ def test_older_projects_are_served_and_a_broken_one_is_one_sentence(tmp_path: Pa
     older = project_of_version_3(tmp_path / "older")
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / FILE_NAME).write_bytes(b"this is no database" * 100)
+    (broken / FILE_NAME).write_bytes(b"this is not a database" * 100)
     shelf = ImageShelf(tmp_path / "levels")
     site = Site(open_projects([broken, older], shelf), shelf)
     with serving(site) as served:

@@ -44,7 +44,7 @@ def test_a_folder_is_listed_without_what_is_hidden_or_leads_out(tmp_path: Path) 
     assert path == tmp_path.resolve()
     assert [folder.name for folder in folders] == ["a", "b"]
     assert n_files == 2  # the movie and the link
-    with pytest.raises(UserInputError, match="is no folder"):
+    with pytest.raises(UserInputError, match="is not a folder"):
         Roots((tmp_path,)).listed("movie.tif")
 
 

@@ -65,6 +65,6 @@ def test_a_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
     listen(ServeOptions(socket_path=path))[0].close()  # one left by a killed server is taken over
     path.unlink()
     path.write_text("notes")
-    with pytest.raises(UserInputError, match="is no socket"):
+    with pytest.raises(UserInputError, match="is not a socket"):
         listen(ServeOptions(socket_path=path))
     assert path.read_text() == "notes"

@@ -9,6 +9,6 @@ __all__ = ["LeftOut"]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Why an item is left out. A step gives it in place of a result; it is no failure."""
+    """Why an item is left out. A step gives it in place of a result; it is not a failure."""
 
     reason: str

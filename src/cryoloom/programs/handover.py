@@ -150,7 +150,7 @@ def _opened(path: Path, shape: tuple[int, ...]) -> MrcPixels:
     if made.shape != tuple(shape):
         raise DataUnfitError(
             f"{path.name} has the shape {_sizes(made.shape)} (x, y, sections), expected {_sizes(shape)}; the "
-            "program did not do what it was asked, so nothing of it is taken"
+            "program did not do what it was asked, so the result is not used"
         )
     return made
 

@@ -163,8 +163,8 @@ def _require_volume(volume: MrcPixels) -> None:
     n_z, n_y, n_x = volume.shape
     if min(n_z, n_y, n_x) < _FEWEST_SECTIONS:
         raise DataUnfitError(
-            f"{volume.path.name} has {n_x} x {n_y} x {n_z} voxels (x, y, z), which is no tomogram; leave it "
-            "out with the parameter files",
+            f"{volume.path.name} has {n_x} x {n_y} x {n_z} voxels (x, y, z), which is not a tomogram; leave "
+            "it out with the parameter files",
             expected=f"{_FEWEST_SECTIONS} or more along each axis",
         )
 

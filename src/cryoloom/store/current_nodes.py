@@ -70,7 +70,7 @@ def _fold(
         if source.startswith("run:"):
             run = runs.get(int(source[4:]))
             if run is None or run.node not in nodes:
-                return False  # made from something that is no part of the workflow
+                return False  # made from something that is not a part of the workflow
             if run.id != nodes[run.node].run_id and not items:
                 return False  # made from earlier results
             source = run.node

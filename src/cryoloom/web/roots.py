@@ -21,7 +21,7 @@ class Roots:
         """The path with links resolved. Raises UserInputError if it is not allowed or does not exist."""
         allowed = ", ".join(str(folder) for folder in self.folders)
         if "\0" in text or not text:
-            raise UserInputError(f"this is no path; expected one below {allowed}")
+            raise UserInputError(f"this is not a path; expected one below {allowed}")
         path = Path(text)
         if any(part.startswith(".") for part in path.parts if part != "/"):
             raise UserInputError(f"hidden folders and .. are not allowed; expected a path below {allowed}")
@@ -44,7 +44,7 @@ class Roots:
         """A folder's path, the folders in it, and the number of files. Raises UserInputError as `checked`."""
         path = self.checked(text) if text else self.folders[0].resolve()
         if not path.is_dir():
-            raise UserInputError(f"{text} is no folder")
+            raise UserInputError(f"{text} is not a folder")
         try:
             entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         except OSError as error:

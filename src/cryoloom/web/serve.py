@@ -181,7 +181,7 @@ def listen(options: ServeOptions) -> tuple[socket.socket, int | None]:
         path = options.socket_path
         if path.exists():
             if not stat.S_ISSOCK(path.stat().st_mode):
-                raise UserInputError(f"{path} exists and is no socket; choose another path")
+                raise UserInputError(f"{path} exists and is not a socket; choose another path")
             path.unlink()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)

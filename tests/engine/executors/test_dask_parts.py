@@ -50,7 +50,7 @@ def client():
 
 @pytest.fixture
 def pool(client, monkeypatch):
-    """A pool as a task on a worker opens it; this test is no task, so it does not secede."""
+    """A pool as a task on a worker opens it; this test is not a task, so it does not secede."""
     monkeypatch.setattr(dask_parts, "secede", lambda: None)
     monkeypatch.setattr(dask_parts, "get_client", lambda: client)
     with parts_of_this_worker(RESOURCES, nothing)() as made:

@@ -39,7 +39,7 @@ def test_they_are_kept_for_their_owner_alone(tmp_path):
             "lowest value 2 is not below the highest 1",
         ),
         ({"limits": {"tilt_axis_deg": {}}}, "needs a lowest or a highest value"),
-        ({"web_hook": "file:///etc/passwd"}, "is no address of a web hook"),
+        ({"web_hook": "file:///etc/passwd"}, "is not an address of a web hook"),
         ({"at_least": 6}, "at least 6 of the last 5 series can never be met"),
     ],
 )

@@ -66,7 +66,7 @@ def test_what_is_no_data_set(written, tmp_path):
     data = json.loads(path.read_text())
     data["regions"][0]["alignments"][0]["projection_alignments"][0]["sequence"][1]["affine"][0][0] = 3.0
     (tmp_path / "x.json").write_text(json.dumps(data))
-    with pytest.raises(DataUnfitError, match="is no rotation"):
+    with pytest.raises(DataUnfitError, match="is not a rotation"):
         read_cets_alignment(tmp_path / "x.json")
     bare = make_series(n_tilts=3)
     write_cets_series([(bare, None)], tmp_path / "bare")

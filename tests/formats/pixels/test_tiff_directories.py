@@ -58,7 +58,7 @@ def test_directories_in_a_circle_are_damaged(tmp_path):
 
 def test_other_files_and_missing_ones_are_reported(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"MRC or text")
-    with pytest.raises(DataUnfitError, match=r"a.tif is no TIFF file, whatever its name says"):
+    with pytest.raises(DataUnfitError, match=r"a.tif is not a TIFF file, despite its name"):
         read_directories(tmp_path / "a.tif")
     with pytest.raises(DataUnfitError, match="does not exist"):
         read_directories(tmp_path / "none.tif")

@@ -33,7 +33,7 @@ def test_values_come_by_frequency(written):
         (HEAD + "0.0 0.0\n0.5 0.0\n", "contains no positive, finite values"),
         (
             "data_\n\nloop_\n_rlnTomoName #1\n_rlnX #2\nTS_01 2\nTS_02 3\n",
-            "is no modulation transfer: expected",
+            "is not a modulation transfer: expected",
         ),
     ],
 )

@@ -42,5 +42,5 @@ def test_volumes_and_their_weights(particles, context, stand_in):
 
 def test_images_of_another_size_are_refused(particles, context, stand_in):
     stand_in("relion_tomo_subtomo", SUBTOMO.replace('int(given["--crop"][0])', "12"))
-    with pytest.raises(DataUnfitError, match="expected 16 rows; nothing of it is taken"):
+    with pytest.raises(DataUnfitError, match="expected 16 rows; the result is not used"):
         relion_extract_particles(particles, RelionExtractParticlesParams(box_px=32, crop_px=16), context)

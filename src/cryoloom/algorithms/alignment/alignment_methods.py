@@ -96,15 +96,17 @@ SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
 DISAGREEMENT_PIXELS = 4.0
 """Chosen: rms distance of the poses of two ways, in pixels of alignment, from which they do not agree."""
 LEAST_REDUNDANCY = 2.0
-"""Of tracks in images: a solution fits fewer whatever they follow. Patches of a random session with 13 tilts
-and a gap of 28 degrees had 1.6, a residual of 7 A and poses 550 A off; 12 points in all of five tilts have
+"""Least redundancy of tracks in images: with less, a solution fits them whatever they follow.
+
+Patches of a random session with 13 tilts and a gap of 28 degrees had 1.6, a residual of 7 A and poses 550 A
+off; 12 points in all of five tilts have
 2.6."""
 REFOCUS_REACH_ANGSTROM = 100.0
 FOCUS_REACH_DEG, REFOCUS_REACH_DEG = 2.0, 1.0
 """Chosen: moves and turns of the axis tried by focus, as large as smooth drifts were on EMPIAR-10499 and on
 four simulated series. A longer reach costs time; drifts beyond a shorter one stay."""
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
-"""Chosen: patches have corrected larger drifts before focus is asked again."""
+"""Chosen: patches have corrected larger drifts before focus is used again."""
 #: Chosen: shorter side of the images from which the specimen's plane is found; larger ones cost time.
 PLANE_PIXELS = 112
 #: Chosen: standard deviations to which they are clipped; otherwise streaks of gold fill the empty space.
@@ -334,16 +336,16 @@ def _hold_together(beads: BeadTracking, tilt_images: TiltImages, usable: NDArray
 
 
 def checked_by_features(one: Alignment, tilt_images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
-    """An alignment by images with what features of the specimen, sought anew about it, say of it.
+    """An alignment by images, with the evidence of features of the specimen that are searched again from it.
 
-    A view that does not show what the next ones show has no pose of its own. Whole images are asked as well:
-    gold is alike everywhere, and features that continue may be other beads.
+    A view that does not show what the next ones show has no pose of its own. Whole images are compared as
+    well: all gold looks alike, and a feature that continues may be another bead.
     """
     found = series_continuity(tilt_images, one.solution.geometry, usable)
     placed = one.solution.view_residuals_angstrom(one.tracks)[1] >= one.least_points
     apart, in_parts = posed_apart(tilt_images, one.solution.geometry, usable & placed & ~found.unsupported)
     alone = found.unsupported | apart
-    if found.least is None:  # too few features to tell: only the tracks themselves can
+    if found.least is None:  # too few features to decide; only the tracks can
         holds = one.redundancy >= LEAST_REDUNDANCY
     else:
         holds = not found.least.is_broken(LEAST_CONTINUITY)

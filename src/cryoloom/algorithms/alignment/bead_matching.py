@@ -117,7 +117,7 @@ def _in_field(predicted: PredictedBeads, offsets: Array, field_xy_angstrom: Arra
 
 
 def _penalty(offsets: Array, beginnings: Array) -> Array:
-    """Of the log likelihood of each offset, by its distance from the nearest beginning."""
+    """Log likelihood of each offset, by its distance from the nearest start."""
     away = np.linalg.norm(offsets[:, None] - beginnings, axis=2).min(axis=1)
     return np.asarray(DISTANCE_PENALTY * away / REACH_ANGSTROM)
 

@@ -33,10 +33,10 @@ Array = NDArray[np.float64]
 
 # Of the mean residual of a view. With the other two parts 0.2 (features) and 0.35 (patches) cover
 # 68 % of the true errors of simulated series (`benchmarks/pose_errors.py`, seeds 1 and 2); the gold of
-# EMPIAR-10499 asks for 0.5 and 0.7. What is used lies between the two.
+# EMPIAR-10499 needs 0.5 and 0.7. The values used lie between the two.
 SHARED_PART = {"beads": 0.3, "fiducials": 0.3, "features": 0.3, "patches": 0.45}
-TILT_ERROR_DEG = 0.1  # chosen, as the simulator's: rms of a stage's angles about what it reports
-# Rms error of the axis on simulated series; patches are all about one plane and hardly tell it.
+TILT_ERROR_DEG = 0.1  # chosen, as in the simulator: rms difference of a stage's angles from the reported ones
+# Rms error of the axis on simulated series; patches all lie near one plane and hardly determine it.
 AXIS_ERROR_DEG = {"beads": 0.02, "fiducials": 0.02, "features": 0.05, "patches": 0.4}
 DEPTH_ANGSTROM = 350.0  # rms height in 1200 A of ice, also where all tracks lie in one plane
 THICKNESS_ANGSTROM, THICKNESS_SD_ANGSTROM = 1400.0, 700.0
@@ -56,7 +56,7 @@ def reported_errors(
     drift_angstrom: Array | float = 0.0,
     axis_error_deg: float | None = None,
 ) -> Array:
-    """Error of each view's pose ``(n_views,)`` in angstrom, one deviation; NaN where the halves tell none.
+    """Error of each view's pose ``(n_views,)`` in angstrom, one deviation; NaN where the halves give none.
 
     halves_angstrom : by `pose_errors`. Added in quadrature: a share of the view's mean residual, and what an
     error of the tilt does to points of the specimen (x sin t across the axis, z cos t), unless it is solved.
@@ -121,9 +121,9 @@ def half_thickness(ice: TransmittedThickness | None) -> float:
 def axis_error_of_tracks(tracks: Tracks, solution: BundleSolution) -> float:
     """Error in degrees of one axis for all views, as the scatter of the tracks leaves it.
 
-    Of the change of all positions by a turn of the axis, what shifts and points could follow tells nothing;
-    the rest, in units of the scatter, is the information. Gold on one plane in a short range of tilts tells
-    little: x (1 - cos t). 0 where it cannot be told.
+    The part of the change of all positions by a turn of the axis that shifts and points can follow carries no
+    information; the rest, in units of the scatter, is the information. Gold on one plane in a short range of
+    tilts gives little information: x (1 - cos t). 0 if there is none.
     """
     weight = solution.robust_weight * tracks.weight
     used = (weight > LEAST_WEIGHT) & np.isfinite(solution.residual_xy_angstrom).all(axis=1)

@@ -51,10 +51,13 @@ LEAST_SUPPORT = 0.35
 #: Chosen: standard deviations to which images are clipped; without it gold outweighs everything else.
 LARGEST_DEVIATION = 4.0
 LEAST_OF_TYPICAL, SURELY_BROKEN = 0.75, 0.4
-"""Agreement across a place over that across the typical place, and over that among views on both sides of it,
-below which a series is broken. Features as deep as virus shells, in many layers, change within a few degrees:
-with true poses of such a series the ratio is 0.47 to 0.68 at every place; at jumps of others it is 0.2 to
-0.4, and 0.8 to 0.9 elsewhere."""
+"""A series is broken where the agreement across a place, over that among the views beside it, is below these.
+
+The first is relative to the ratio at a typical place; a ratio below the second is low in every series.
+Features as deep as virus shells, in many layers, change within a few degrees: with true poses of such a
+series the ratio is 0.47 to 0.68 at every place; at jumps of others it is 0.2 to 0.4, and 0.8 to 0.9
+elsewhere.
+"""
 #: Chosen: standard errors by which views must disagree to be doubted.
 SURE_DEVIATIONS = 1.0
 # Neighbouring images, correlated over all shifts.

@@ -61,7 +61,7 @@ BEAD_RADIUS_DIAMETERS = 1.1  # chosen: of the disc that is erased, the bead and 
 NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART = 150.0, 0.35
 TWO_PLANES_ERROR_ANGSTROM = 20.0  # chosen: of the middle between two planes of gold, a fifth of a bead
 LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
-"""Of features to noise, and of the middle, if gold gives the slopes and a surface."""
+"""Ratio of features to noise, and error of the middle, if gold gives the slopes and a surface."""
 #: Chosen: largest error over the thickness. Two or three features can be anywhere in ice that is several
 #: times as thick as their range.
 LARGEST_THICKNESS_ERROR_PART = 0.25
@@ -85,7 +85,7 @@ class FoundSpecimen:
     fit: SlabFit
     n_beads: int
     planes: BeadPlanes | None
-    """Of gold, if most of it lies on one or two."""
+    """Planes of gold, if most of it lies on one or two."""
     volume: torch.Tensor
     """The small tomogram ``(z, y, x)`` it was found in."""
     voxel_size_angstrom: float
@@ -249,7 +249,7 @@ def _from_gold_inwards(
 
 
 def depth_error_angstrom(tilt_deg: Sequence[float]) -> float:
-    """How well tilts of such a range tell the depth of what lies in the ice."""
+    """How precisely tilts of this range determine depths in the ice."""
     half_range = 0.5 * math.radians(max(tilt_deg) - min(tilt_deg))
     return PLACE_ERROR_ANGSTROM / max(math.tan(min(half_range, 1.5)), 1e-3)
 

@@ -88,7 +88,7 @@ def _found_and_expected(
 def least_in_common(tracks: Tracks, solution: BundleSolution, usable: NDArray[np.bool_]) -> int:
     """Fewest points that are seen often on both sides of a place in the order of the tilts.
 
-    Three views on a side are often; of places with fewer views on a side nothing is said. Views with fewer
+    "Often" means in three views on a side; places with fewer views on a side are not judged. Views with fewer
     than two points, which have no pose of their own, do not count.
     """
     order = np.argsort(solution.geometry.tilt_deg, kind="stable")

@@ -46,7 +46,7 @@ _LEAST_SHARE = 1e-3
 def class_log_likelihoods(
     images: ParticleImages, cubes: Sequence[torch.Tensor], rotations: Array, n_used: int, *, junk: bool
 ) -> Array:
-    """Log-likelihood of every class, ``(n, class)``, and of junk as the last column if asked for.
+    """Log-likelihood of every class, ``(n, class)``, and of junk as the last column if requested.
 
     Particles are where they were cut, at rotations ``(n, 3, 3)``. Junk is judged by the radial mean of all
     classes.

@@ -167,7 +167,7 @@ def judged(curves: dict[str, Array], box_angstrom: float, independent: float = 1
 
 
 def finer_than_start(found: Verdict, lowpass_angstrom: float) -> Verdict:
-    """The same verdict, without a resolution if it is no finer than the first reference, which halves share.
+    """The same verdict, without a resolution if it is not finer than the first reference of both halves.
 
     Noise that is aligned to a reference resembles this reference in both halves.
     """

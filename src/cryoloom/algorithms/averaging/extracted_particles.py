@@ -70,7 +70,7 @@ class PseudoSubtomograms:
     """Volumes of some particles."""
 
     particles: NDArray[np.int64]
-    """Which, by their index."""
+    """Indices of the particles."""
     volumes: NDArray[np.float32]
     """``(n, z, y, x)``, the particle at index ``n // 2``."""
     weights: NDArray[np.float32]

@@ -123,7 +123,7 @@ def search_pass(
             temperature=local.temperature,
             gain=gain,
             centres_xyz_angstrom=centres,
-            # Of a few particles a basis of the shifts costs more than it saves.
+            # For a few particles, a basis of the shifts costs more than it saves.
             compresses_shifts=isinstance(grid, SearchGrid),
         )
         result.n_effective[mine] = found.n_effective

@@ -80,9 +80,9 @@ class RefinedPoses:
     terms: Array
     """Cross and quadratic term of each tilt, ``(n, tilt, 2)``."""
     angle_sd_deg: Array
-    """Of the whole rotation, root of the summed variances, ``(n,)``."""
+    """Standard deviation of the whole rotation: root of the summed variances, ``(n,)``."""
     shift_sd_angstrom: Array
-    """Of the whole shift, ``(n,)``."""
+    """Standard deviation of the whole shift, ``(n,)``."""
 
     def or_better(self, other: RefinedPoses) -> RefinedPoses:
         """For each particle the pose with the higher posterior."""

@@ -178,7 +178,7 @@ def _likely(log_posterior: NDArray[np.floating], slack: float, most: int) -> NDA
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """Of some particles at some rotations, over the shifts, ``(particle, rotation)``."""
+    """Evidence of some particles at some rotations, summed over the shifts, ``(particle, rotation)``."""
 
     marginal: NDArray[np.float32]
     peak: NDArray[np.float32]
@@ -211,7 +211,7 @@ class _Search:
     """``(particle, k)`` complex64, k over tilts and samples."""
     weights: torch.Tensor
     phases: torch.Tensor
-    """Of the shifts, ``(shift, k)``."""
+    """Phase factors of the shifts, ``(shift, k)``."""
     temperature: float
 
     @classmethod

@@ -113,7 +113,8 @@ def expected_cube(expected: torch.Tensor, highest: float) -> torch.Tensor:
 def expected_sums(cube: torch.Tensor, precision: NDArray[np.float64]) -> torch.Tensor:
     """What an expected map, as a half cube, adds to the data of sums, with a prior's precision by shells.
 
-    Data with it, over the weights plus the precision, give the expected map where no image contributes.
+    Data with this addition, divided by the weights plus the precision, give the expected map where no image
+    contributes.
     """
     return cube * _by_shell(precision, cube_frequency(cube.shape))
 

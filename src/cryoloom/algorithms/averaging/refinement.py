@@ -150,7 +150,7 @@ class IterationRecord:
     shift_change_angstrom: float
     angle_sd_deg: float
     correlation: tuple[float, ...] = ()
-    """Of the halves by shells, from zero frequency."""
+    """Correlation of the halves by shells, from zero frequency."""
     box_angstrom: float = math.inf
     """Shell i is the frequency i / box."""
     sections: NDArray[np.uint8] | None = field(default=None, compare=False)
@@ -350,7 +350,7 @@ class _Loop:
         )
 
     def _likeness(self, plain: tuple[FourierSums, FourierSums], mask: torch.Tensor) -> SymmetryFit | None:
-        """Of the map without symmetry, as far as its halves agree, on coarse voxels."""
+        """Symmetry of the map without imposed symmetry, to the resolution of its halves, on coarse voxels."""
         first, second = plain
         whole = replace(first, data=first.data + second.data, weights=first.weights + second.weights)
         correlation = HalfMaps.of_sums(plain, self.layout.pixel_size_angstrom).correlation(mask)

@@ -49,7 +49,7 @@ def shift_basis(phases: torch.Tensor, information: torch.Tensor, tolerance: floa
     gram = (weighted @ weighted.T).double().numpy()
     values, vectors = np.linalg.eigh(gram)
     values, vectors = np.clip(values[::-1], 0.0, None), vectors[:, ::-1]
-    # What is left out of the worst shift if the first ones are kept.
+    # Error of the worst shift if the first ones are kept.
     parts = values * vectors**2
     left = (parts.sum(axis=1, keepdims=True) - np.cumsum(parts, axis=1)).max(axis=0)
     n_kept = int(np.argmax(left <= tolerance)) + 1 if (left <= tolerance).any() else n

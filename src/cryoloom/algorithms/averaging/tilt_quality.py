@@ -15,7 +15,7 @@ _ROUNDS = 20  # chosen: steps of Newton, of which few are needed
 _LARGEST_B_SD_ANGSTROM2 = 100.0
 """Chosen: prior of the B-factor of a tilt, of the size of those of later tilts."""
 _MEASURED_DEVIATION = 0.7
-"""Chosen: a deviation this far below the prior shows that the images tell B."""
+"""Chosen: a deviation this far below the prior shows that the images determine B."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def fit_tilt_quality(cross: Array, quadratic: Array, box_angstrom: float) -> Til
             slopes = np.stack([falloff, -parameters[0] * squared * falloff])
             curvature = (slopes * weight) @ slopes.T
             gradient = slopes @ (weight * (ratio - parameters[0] * falloff))
-            # A weak prior keeps B where the shells do not tell it.
+            # A weak prior keeps B where the shells do not determine it.
             curvature[1, 1] += _LARGEST_B_SD_ANGSTROM2**-2
             gradient[1] -= parameters[1] * _LARGEST_B_SD_ANGSTROM2**-2
             parameters = parameters + np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)

@@ -24,14 +24,17 @@ __all__ = ["NEAR_ANGSTROM", "ChosenDefoci", "choose_defoci"]
 Array = NDArray[np.float64]
 
 NEAR_ANGSTROM = 1000.0
-"""Chosen: within it a defocus is the same: a part of a ring at the resolution of most fits."""
+"""Chosen: defoci that differ by less count as the same.
+
+It is a part of a ring at the resolution of most fits.
+"""
 LEAST_PROBABILITY = 0.9  # chosen: of a defocus within its neighbourhood, to be decided
 ANYWHERE = 0.02
 """Chosen: prior probability that a tilt lies anywhere in the range, whatever its neighbours say."""
 JITTERS_ANGSTROM = (150.0, 300.0, 600.0, 1200.0, 2400.0)
 """Doubled from a good stage to a poor one; the likelihood chooses."""
 SMOOTH_PARTS = (0.15, 0.5, 1.0)
-"""Of the usual variation of the curve."""
+"""Fractions of the usual variation of the curve."""
 FIRST_SD_ANGSTROM = 2500.0
 """Chosen: of a tilt from its neighbours before anything is known, as the largest jitter."""
 N_ROUNDS, DAMPING = 12, 0.7  # chosen: of expectation propagation, which swings without damping
@@ -52,7 +55,7 @@ class ChosenDefoci:
     """What the other tilts predict."""
     jitter_angstrom: float
     smooth_part: float
-    """Of the usual variation of the curve."""
+    """Fraction of the usual variation of the curve."""
     is_decided: NDArray[np.bool_]
     """Whether nearly all probability lies about the likeliest defocus."""
     evidence: float

@@ -67,7 +67,7 @@ class RingData:
     background: NDArray[np.float64]
     """What the spectra were divided by, mean over tiles and sectors, ``(ring,)``."""
     phase_shift_deg: float = 0.0
-    """Of a phase plate, beyond amplitude contrast."""
+    """Phase shift of a phase plate, in addition to that of amplitude contrast."""
 
     @property
     def squared_frequency(self) -> torch.Tensor:
@@ -85,7 +85,7 @@ class RingData:
         return _astigmatism_basis(self.band, self.residual.device)
 
 
-@functools.lru_cache(maxsize=8)  # fits ask for them thousands of times
+@functools.lru_cache(maxsize=8)  # fits need them thousands of times
 def _squared_frequency(band: SpectrumBand, device: torch.device) -> torch.Tensor:
     return torch.tensor(band.squared_frequency, dtype=torch.float32, device=device)
 

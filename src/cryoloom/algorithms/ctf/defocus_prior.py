@@ -63,12 +63,15 @@ def student_weight(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
 def defocus_covariance(
     tilts: Sequence[TiltRings], jitter_angstrom: NDArray[np.float64], part: float = 1.0
 ) -> NDArray[np.float64]:
-    """Of the defoci before any is measured, ``(tilt, tilt)``, each with its own jitter."""
+    """Covariance of the defoci before any is measured, ``(tilt, tilt)``, each with its own jitter."""
     return np.asarray(smooth_covariance(tilts, part) + np.diag(jitter_angstrom**2))
 
 
 def smooth_covariance(tilts: Sequence[TiltRings], part: float = 1.0) -> NDArray[np.float64]:
-    """Of the defoci without jitter, ``(tilt, tilt)``; ``part`` of the usual variation, any level."""
+    """Covariance of the defoci without jitter, ``(tilt, tilt)``.
+
+    ``part`` of the usual variation, any level.
+    """
     time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
     angle = np.array([tilt.tilt_deg for tilt in tilts])
     drift = DRIFT_ANGSTROM**2 * squared_exponential(time, DRIFT_EXPOSURES)

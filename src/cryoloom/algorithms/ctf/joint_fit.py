@@ -47,9 +47,9 @@ class JointFit:
     defocus_sd_angstrom: Array
     """Everything else free, priors included."""
     phase_covariance: Array
-    """Of the phase shifts, ``(tilt, tilt)``; zero where they are kept."""
+    """Covariance of the phase shifts, ``(tilt, tilt)``; zero where they are fixed."""
     data_sd_angstrom: Array
-    """Of the defocus from the tilt alone, its background free."""
+    """Standard deviation of the defocus from the tilt alone, with a free background."""
 
 
 def refine_jointly(

@@ -51,7 +51,7 @@ def _shifted(tilt: TiltRings, phase_shift_deg: float) -> TiltRings:
 def phase_shift_covariance(
     tilts: Sequence[TiltRings], jitter_deg: float = MOST_JITTER_DEG
 ) -> NDArray[np.float64]:
-    """Of the phase shifts before any is measured, ``(tilt, tilt)`` in degrees squared."""
+    """Covariance of the phase shifts before any is measured, ``(tilt, tilt)`` in degrees squared."""
     time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
     smooth = CHARGE_DEG**2 * squared_exponential(time, CHARGE_EXPOSURES) + ANY_LEVEL_DEG**2
     return np.asarray(smooth + jitter_deg**2 * np.eye(len(tilts)))

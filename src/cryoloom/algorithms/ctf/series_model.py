@@ -28,7 +28,7 @@ __all__ = [
 
 GRID_STEP_ANGSTROM = 100.0
 """Chosen: of the search in defocus; the median error of a simulated series is 56 A after refinement."""
-ASTIGMATISM_SD_ANGSTROM = 600.0  # chosen: of each component before the series tells its own
+ASTIGMATISM_SD_ANGSTROM = 600.0  # chosen: of each component before it is measured from the series
 # Rings are accepted at 4 standard deviations: half the square, in nats.
 CERTAIN_GAIN = 8.0
 #: Chosen: largest modulation. At 1 the power is zero.

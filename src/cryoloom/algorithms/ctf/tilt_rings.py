@@ -30,7 +30,7 @@ RIDGE = 1e-6
 #: Chosen: largest modulation of one tilt over the modulation expected from the series.
 MOST_STRENGTH = 3.0
 MEDIAN_OF_SQUARE = 0.455
-"""Of a normal variable of variance 1."""
+"""Median of the square of a normal variable of variance 1."""
 #: Chosen: defoci over the found one at which there are no rings; the spread of their strengths is that of
 #: noise.
 ELSEWHERE = np.concatenate([np.linspace(0.5, 0.85, 8), np.linspace(1.15, 2.0, 18)])

@@ -33,11 +33,11 @@ CERTAIN_EVIDENCE = 5.0
 STRENGTH_SPREAD = 0.5
 """Chosen: of the rings of a tilt over those that the series expects of it."""
 STRENGTHS = (0.1, 0.05, 0.025, 0.0125)
-"""Halved until found: rings of less than half what is looked for count against themselves."""
+"""The assumed strength is halved until rings are found: weaker rings than half of it lower the score."""
 FALL_ANGSTROM2 = 100.0
 """Chosen: the amplitude is ``strength * exp(-fall k^2)``."""
 RATIO_OF_RANGES = 1.3
-"""Chosen: of the defoci looked at with the same noise, last over first."""
+"""Chosen: ratio of the last to the first defocus that are examined with the same noise."""
 JITTER_REACH_ANGSTROM = 3000.0
 """Chosen: beyond a range, for tilts that deviate."""
 
@@ -93,7 +93,7 @@ def _in_range(
 
 
 def weighed_by_noise(tilts: Sequence[TiltRings], defocus_angstrom: float) -> list[TiltRings]:
-    """The tilts with each frequency weighed by what the series shows there that is no ring."""
+    """The tilts, each frequency weighted down where the series has signal other than rings."""
     data = tilts[0].data
     model = SeriesModel(1, np.exp(-FALL_ANGSTROM2 * data.band.squared_frequency))
     noise = noise_of_series(tilts, model, defocus_angstrom, strength_basis(data.band))

@@ -67,9 +67,9 @@ class Training:
         return self.n_epochs_done >= self.settings.n_epochs or waited >= self.settings.patience
 
     def epochs(self, tell: Callable[[int], None] = lambda step: None) -> Iterator[int]:
-        """Train epoch by epoch and yield each one's number; at the end the best weights are the network's.
+        """Train and yield the number of each epoch; at the end the network has the best weights.
 
-        tell : called with the steps done of the epoch.
+        tell : called with the number of steps done in the epoch.
         """
         while not self.is_done:
             epoch = self.n_epochs_done

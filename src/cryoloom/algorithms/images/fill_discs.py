@@ -32,7 +32,7 @@ RING = (1.15, 2.0)
 TRIES = 200
 """Chosen: random places tried for a disc of free background; most images have one within a few."""
 RING_PIXELS = 1500
-"""Of a ring, about, which tell a plane well enough."""
+"""Approximate number of pixels of a ring that determine a plane well enough."""
 
 
 @dataclass(frozen=True, slots=True)

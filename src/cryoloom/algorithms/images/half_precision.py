@@ -12,7 +12,9 @@ _LARGEST = 65504.0
 _HEADROOM = 16.0
 """Chosen: other images of a series may be so much brighter."""
 _MOST_NOISE = 1e-4
-"""Of the variance. Counts of N electrons have the variance N; from N = 2048 on steps are 2 wide, a third in
+"""Fraction of the variance. Counts of N electrons have the variance N.
+
+From N = 2048 on steps are 2 wide, a third in
 variance."""
 _MOST_SAMPLES = 1 << 20
 """Chosen: values that are used; a million give the variance to about a thousandth."""

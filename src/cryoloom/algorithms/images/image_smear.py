@@ -119,7 +119,7 @@ def directional_power(image: NDArray[np.float32], bins: DirectionalBins) -> tupl
 
 
 def power_error(power: Array, bins: DirectionalBins) -> Array:
-    """Standard error of `directional_power`, which goes with the power itself."""
+    """Standard error of `directional_power`, which is proportional to the power."""
     # Half-overlapping Hann tiles hold about 0.4 independent values each; a median knows 1.25 times less.
     n_independent = 0.4 * len(bins.starts_yx) * np.maximum(bins.counts, 1.0)
     return np.asarray(1.25 * power / np.sqrt(n_independent))

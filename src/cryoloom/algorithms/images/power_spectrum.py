@@ -53,7 +53,7 @@ class SpectrumBand:
         return (np.arange(self.n_sectors) + 0.5) * math.pi / self.n_sectors
 
 
-@functools.lru_cache(maxsize=8)  # fits ask for them thousands of times
+@functools.lru_cache(maxsize=8)  # fits need them thousands of times
 def _squared_frequency(band: SpectrumBand) -> NDArray[np.float64]:
     low, high = band.low_per_angstrom**2, band.high_per_angstrom**2
     values = low + (np.arange(band.n_rings) + 0.5) * (high - low) / band.n_rings

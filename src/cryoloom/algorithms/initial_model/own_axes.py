@@ -291,7 +291,7 @@ class _Orbits:
         radius = np.linalg.norm(points, axis=1)
         lowest = box / (_LOWEST_DIAMETERS * diameter_angstrom)
         points = points[(radius <= highest) & (radius >= lowest)]
-        # Of an orbit and its opposite, the point nearest to an arbitrary line that is not an axis.
+        # The point of an orbit and its opposite that is nearest to an arbitrary line that is not an axis.
         operators = symmetry_matrices(group)
         across = np.abs(points @ operators @ _ANY_LINE)
         points = points[across[0] >= across.max(axis=0) - 1e-9]
@@ -356,7 +356,7 @@ class _Orbits:
         return float(((one * other.conj()).real * factor).sum()), float((own * others * factor).sum())
 
     def class_products(self, spectrum: _Spectrum, placing: Array) -> Array:
-        """Sums of products and weights under each class, and under other angles, ``(class, 4)``."""
+        """Sums of products and weights by class of rotations, and those for other angles, ``(class, 4)``."""
         operators = self.operators
         values, precision = self._read(spectrum, placing @ operators)
         # Products of weak signals count as their expected ratio to the noise.

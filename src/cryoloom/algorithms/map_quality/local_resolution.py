@@ -38,9 +38,9 @@ def local_resolution(
 ) -> LocalResolution:
     """Where the halves' correlation in a window first falls below 0.5, at every voxel of a mask.
 
-    halves : unfiltered maps ``(n, n, n)``. resolution_angstrom : of the whole, which decides the window: a
-    Gaussian of 1.5 resolutions. Nothing finer than the last shell is given, and nothing coarser than the
-    window can tell.
+    halves : unfiltered maps ``(n, n, n)``. resolution_angstrom : of the whole map; the window is a Gaussian
+        of 1.5 times it. Nothing finer than the last shell is given, and nothing coarser than the window can
+        tell.
     """
     n = halves[0].shape[0]
     box = n * voxel_angstrom

@@ -20,7 +20,7 @@ __all__ = ["GuinierFit", "fit_b_factor", "radial_amplitude", "reference_correlat
 Array = NDArray[np.float64]
 
 _COARSEST_ANGSTROM = 10.0
-"""Where secondary structure ends and Wilson's straight line begins."""
+"""Resolution at which secondary structure ends and Wilson's straight line begins."""
 _LEAST_SHELLS, _LEAST_TRANSFER = 5, 0.1
 """Chosen: for a line through them; below a tenth noise would be raised tenfold."""
 

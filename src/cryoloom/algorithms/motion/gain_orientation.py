@@ -19,7 +19,10 @@ from cryoloom.geometry.image_orientation import ORIENTATIONS, Flip, orient_image
 __all__ = ["GainOrientation", "OrientationTrial", "find_gain_orientation"]
 
 _DEAD_BELOW, _HOT_ABOVE, _HOT_SIGMAS = 0.2, 3.0, 6.0
-"""Of the median counts: pixels below are dead; above, by so many Poisson deviations more, they are hot."""
+"""Fractions of the median counts: pixels below are dead.
+
+Pixels above, by this many Poisson deviations more, are hot.
+"""
 
 _NEIGHBOURHOOD_PX = 9  # chosen: over which a pixel is compared; wider ones follow the image
 _SIGMAS_FOR_CERTAIN = 10.0  # noise of neighbouring pixels is not fully independent, so more than 5

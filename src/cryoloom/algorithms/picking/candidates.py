@@ -31,7 +31,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _LEAST_ENERGY = 0.2
-"""Of the median: positions visible in fewer images are skipped."""
+"""Fraction of the median: positions visible in fewer images are skipped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class DegreeParts:
     shell_voxels: float
     """Distance between shells, in voxels of the density's grid; the first is the centre."""
     side: int
-    """Of the grid ``(n, n, n)``, centre at index ``n // 2``."""
+    """Side n of the grid ``(n, n, n)``, centre at index ``n // 2``."""
 
     @property
     def l_max(self) -> int:

@@ -28,7 +28,10 @@ _FAR_OFF = 4.0
 Array = NDArray[np.float64]
 
 LEAST_POINTS_OF_SPHERE, LEAST_POINTS_OF_ELLIPSOID = 4, 6
-"""Four numbers make a sphere; two more points begin to tell its shape, for which there is a prior."""
+"""Four numbers determine a sphere.
+
+With two more points the shape can be estimated, for which there is a prior.
+"""
 SHAPE_DEVIATION = 0.2
 """Chosen: prior standard deviation of each of the five numbers that deform a sphere to an ellipsoid."""
 POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0
@@ -86,9 +89,9 @@ class EllipsoidFit:
     half_axes_sd_angstrom: Array
     """``(3,)``"""
     distances_angstrom: Array
-    """Of every point from the surface, positive outside, ``(n,)``."""
+    """Distance of every point from the surface, positive outside, ``(n,)``."""
     weights: Array
-    """Of every point, 0 to 1: 0 if it was rejected."""
+    """Weight of every point, 0 to 1: 0 if it was rejected."""
 
     @property
     def rms_angstrom(self) -> float:

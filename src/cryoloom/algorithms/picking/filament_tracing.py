@@ -37,10 +37,10 @@ join filaments that cross."""
 _LEAST_POINTS, _LEAST_STRONGEST = 4, 0.25
 """Chosen: of a filament, and the part of them that no parallel rod beside beats."""
 _NO_PAIRS = np.zeros((0, 2), np.int64)
-"""Of a tomogram without points."""
+"""Pairs of a tomogram without points."""
 _DEVIATION_VOXELS, _SMOOTH_VOXELS = 0.4, 3.0
 """Chosen: of points from the curve, and along which they are averaged."""
-_END_POINTS = 8  # chosen: that tell the direction of an end
+_END_POINTS = 8  # chosen: points that determine the direction of an end
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def trace_rods(
     while waiting:
         own = waiting.pop()
         way = centre_line(links, own, positions_xyz_angstrom)
-        # What lies beside the way belongs to it; the rest may be another one, joined by a fringe.
+        # Points beside the path belong to it; the rest may be another filament, joined by a fringe.
         away = cKDTree(positions_xyz_angstrom[way]).query(positions_xyz_angstrom[own])[0]
         waiting += _connected(links, own[away > _OWN_DIAMETERS * diameter_angstrom])
         way = _trimmed(way, points.score)

@@ -29,7 +29,7 @@ class Filament:
     points_xyz_angstrom: Array
     """``(n, 3)``, evenly spaced from end to end."""
     distances_angstrom: Array
-    """Of the points it was fitted to, ``(m,)``."""
+    """Distances of the points to which it was fitted, ``(m,)``."""
 
     @property
     def length_angstrom(self) -> float:

@@ -85,7 +85,7 @@ class MatchedFilter:
     image_shape_yx: tuple[int, int]
     pixel_size_angstrom: float
     gold_xy_angstrom: tuple[Array, ...] = ()
-    """Of each tilt, discs in which nothing is seen, ``(n, 2)`` from the image's centre; empty for none."""
+    """Centres ``(n, 2)`` of opaque discs in each tilt, from the image's centre; empty for none."""
     gold_radius_angstrom: float = 0.0
 
     def energy(self, power: Array) -> NDArray[np.float32]:

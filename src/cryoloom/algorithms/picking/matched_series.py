@@ -35,7 +35,7 @@ __all__ = ["Gold", "find_gold", "matched_filter_bytes", "matched_filter_of", "se
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-HIGHPASS_DIAMETERS = 1.5  # chosen: coarser detail than one and a half particles tells nothing of them
+HIGHPASS_DIAMETERS = 1.5  # chosen: detail coarser than one and a half particles has no information about them
 _GOLD_PIXEL_ANGSTROM = 15.0  # chosen: in which gold of 10 nm has 6.7 pixels
 #: Gold has 9 and more (the scale ends at 15), dense particles at most 5.
 _LEAST_GOLD_SIGNIFICANCE = 6.0
@@ -169,7 +169,7 @@ def matched_filter_of(
         filters.append(one)
         aligned[i] = filter_image(image, one)
         if gold is not None:
-            # What fills gold keeps the filter from ringing; it is not the specimen.
+            # The filling of gold prevents ringing of the filter; it is not specimen.
             aligned[i] *= _clear_of_gold(gold.places_xy_angstrom(i), hidden, tilt, grid)
         progress(i + 1, len(grid.tilts))
     ctfs: list[Ctf] = [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
@@ -240,7 +240,7 @@ class _Sections:
 
 @dataclass(frozen=True, slots=True)
 class _Filled:
-    """A stack of which one section's gold is filled."""
+    """A stack in which the gold of one section is filled."""
 
     images: Pixels
     section: int

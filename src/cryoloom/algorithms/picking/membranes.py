@@ -28,7 +28,10 @@ from cryoloom.errors import DataUnfitError, UserInputError
 __all__ = ["Membrane", "link_points", "membranes_of", "strongest_across", "thinned"]
 
 _RADIAL_COSINE, _FACING_COSINE = 0.8, 0.7
-"""Between normals and rays from the centre: least median of a vesicle, 37 degrees; least of a point of it."""
+"""Smallest cosines between normals and rays from the centre.
+
+Median of a vesicle (37 degrees), and of a point of it.
+"""
 _NEAR_REACH = 1.3
 """Chosen, times the longest half axis: farther points do not lie on the vesicle."""
 
@@ -50,7 +53,7 @@ _COVERED = 0.6
 """Chosen: of the directions that the missing wedge leaves, for a vesicle."""
 _LIKELY_COVERED = 0.5
 """Chosen: of that about a sphere's centre, for an ellipsoid to be tried; it moves the centre a little."""
-_WEDGE_COSINE = 0.75  # chosen: 41 degrees about the beam are not asked for; tilts to 60 lack 30 of them
+_WEDGE_COSINE = 0.75  # chosen: 41 degrees about the beam are not required; tilts to 60 lack 30 of them
 _NEAR_DIRECTION_COSINE = np.cos(np.deg2rad(25.0))
 """Chosen: a direction is covered where a point lies within this angle."""
 
@@ -118,7 +121,7 @@ def membranes_of(
     """Membranes, the largest first.
 
     positions_xyz_angstrom : of the points. patch_angstrom : standard deviation of the flat template along the
-    sheet; on a sphere it fits best ``patch^2 / R`` inside, which is given back. sure_score : that some point
+    sheet; on a sphere it fits best ``patch^2 / R`` inside, which is corrected. sure_score : that some point
     of each must reach.
     """
     labels = link_points(points)

@@ -68,12 +68,15 @@ class Windows:
     values: torch.Tensor
     """``(n, shift, voxel)`` float32."""
     explained: torch.Tensor
-    """What the nuisances explain of them, by group of tilts: ``- shown_g G^-1 <phi, values>``, ``(n, shift,
-    g m)`` float32. Its product with the c of a template is to be added to that with the template."""
+    """The part of the values that the nuisances explain, by group of tilts.
+
+    ``- shown_g G^-1 <phi, values>``, ``(n, shift, g m)`` float32. Its product with the c of a template is
+    added to that with the template.
+    """
     shifts_zyx_voxels: Array
     """``(shift, 3)``."""
     amplitude: torch.Tensor
-    """Of the radial part, ``(n,)`` float32."""
+    """Amplitude of the radial part, ``(n,)`` float32."""
     log_shift: torch.Tensor
     """Log-likelihood of each shift from the radial part, less the best one's, ``(n, shift)`` float32."""
     shown: torch.Tensor

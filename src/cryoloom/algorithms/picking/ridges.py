@@ -34,7 +34,7 @@ _SAMPLE = 200_000
 
 @dataclass(frozen=True, slots=True)
 class RidgeResponse:
-    """Of every voxel, ``(z, y, x)``."""
+    """Response of every voxel, ``(z, y, x)``."""
 
     score: NDArray[np.float32]
     """Best response less the mean over directions, in deviations of noise."""

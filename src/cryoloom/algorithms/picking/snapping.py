@@ -35,7 +35,7 @@ class Snapped:
     offsets_angstrom: Array
     """``(n,)``, smoothed over the surface."""
     correlation: Array
-    """Of each place's profile, averaged over its neighbours, with that of all, -1 to 1, ``(n,)``."""
+    """Correlation of each profile, averaged over its neighbours, with the mean profile, -1 to 1, ``(n,)``."""
     residual_sd_angstrom: float
     """Deviation of single offsets from the smooth ones: unevenness of the layer, or noise."""
 
@@ -113,7 +113,7 @@ def _moved(profiles: Array, offsets_steps: Array) -> Array:
 
 
 def _correlations(profiles: Array, wanted: Array) -> Array:
-    """Correlation of each profile with what is wanted at every shift, ``(n, shift)``."""
+    """Correlation of each profile with the wanted profile at every shift, ``(n, shift)``."""
     windows = np.lib.stride_tricks.sliding_window_view(profiles, len(wanted), axis=1)
     flat = wanted - wanted.mean()
     spread = windows.std(axis=2) * math.sqrt(len(wanted)) * max(float(np.linalg.norm(flat)), 1e-12)

@@ -50,7 +50,7 @@ class StarShaped(Protocol):
 
     @property
     def centre_xyz_angstrom(self) -> Array:
-        """Where the rays come from, ``(3,)``."""
+        """Origin of the rays, ``(3,)``."""
 
     def point(self, toward: ArrayLike) -> Array:
         """Points ``(n, 3)`` on the rays of unit vectors ``(n, 3)``."""
@@ -68,9 +68,9 @@ class ClosedSurface:
 
     centre_xyz_angstrom: Array
     coefficients: Array
-    """Of `spherical_harmonics`, ``((l_max + 1)^2,)``, in angstrom."""
+    """Coefficients of `spherical_harmonics`, ``((l_max + 1)^2,)``, in angstrom."""
     distances_angstrom: Array
-    """Of the points it was fitted to, along their rays, positive outside, ``(n,)``."""
+    """Distances of the points to which it was fitted, along their rays, positive outside, ``(n,)``."""
 
     @property
     def l_max(self) -> int:
@@ -118,7 +118,7 @@ class OpenSurface:
     outline_uv_angstrom: Array
     """Corners ``(m, 2)`` of the convex outline."""
     distances_angstrom: Array
-    """Of the points it was fitted to, across the plane, ``(n,)``."""
+    """Distances of the points to which it was fitted, across the plane, ``(n,)``."""
 
     def point(self, uv_angstrom: ArrayLike) -> Array:
         """Points ``(n, 3)`` over places ``(n, 2)`` of the plane."""

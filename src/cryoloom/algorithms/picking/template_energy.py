@@ -41,7 +41,7 @@ class DirectionalPower:
 
     terms: Array
     frequency_per_voxel: Array
-    """Of the shells, ``(shell,)``."""
+    """Frequencies of the shells, ``(shell,)``."""
 
 
 def directional_power(power: Array, n_shells: int) -> DirectionalPower:
@@ -95,7 +95,7 @@ class TemplateEnergy:
     """``(pair,)``"""
 
     def scaled(self, factor: float) -> TemplateEnergy:
-        """Of a template of which E is this much larger."""
+        """Scale of a template with an E larger by this factor."""
         return TemplateEnergy(self.coupling * factor)
 
     def at(self, rotations: RotationSet) -> Array:

@@ -55,7 +55,7 @@ _FURTHER_DECOYS = 20
 _DOUBTFUL = 0.1
 """Chosen: part of the clearest places that further decoys win, above which no other place is picked."""
 _TILT_GROUPS = 10
-"""Chosen: groups of tilts, of which each place is shown by its own part."""
+"""Chosen: groups of tilts; each place is visible in some of the tilts of a group."""
 _LEAST_SHOWN = 0.1
 """Chosen, of the information at the centre: places hidden by gold in nearly all tilts are left out."""
 _DISC_OF_BALL = math.sqrt(4 / 5)
@@ -74,13 +74,13 @@ class Matches:
     rotations: Array
     competition: Competition
     evidence: Array
-    """Of the template and each decoy, ``(1 + n_decoys, n)``, in nats."""
+    """Evidence for the template and each decoy, ``(1 + n_decoys, n)``, in nats."""
     radial_significance: Array
-    """Of the radial part, in sd of noise."""
+    """Significance of the radial part, in sd of noise."""
     significance: Array
-    """Of the part that depends on direction, in sd of noise."""
+    """Significance of the part that depends on direction, in sd of noise."""
     amplitude: Array
-    """Of the candidate over the template's, in the template's unit."""
+    """Amplitude of the candidate over that of the template, in the template's unit."""
     picked: NDArray[np.bool_]
     hand_evidence: float
     """Evidence of the template less that of its mirror image, over the best picks, in nats."""

@@ -60,7 +60,7 @@ class Template:
         return out
 
     def mirrored(self) -> Template:
-        """Of the other hand: z reversed."""
+        """The template of the other hand: z reversed."""
         turned_over = _mirrored(self.density)
         return replace(self, density=turned_over, samples=_samples(turned_over))
 

@@ -23,7 +23,10 @@ _RINGS = 64
 _BAND_PER_VOXEL = 0.45
 """Chosen, as for the matched filter: just below Nyquist."""
 _LEAST_POWER = 1e-3
-"""Of the median ring: a ring with less was filtered out before, and carries no information."""
+"""Fraction of the median ring's power.
+
+A ring with less was filtered out before and carries no information.
+"""
 
 
 def coarser_volume(

@@ -20,7 +20,7 @@ class DepthBasis:
     depths: Array
     """(node,) ascending."""
     linear: bool
-    """Between the two nearest; otherwise by the polynomial through all."""
+    """Whether to interpolate between the two nearest nodes; otherwise by the polynomial through all."""
 
     def weights(self, depth: ArrayLike) -> Array:
         """Weights of the nodes at the given depths, ``(node, ...)``; beyond the outermost, those there."""

@@ -47,7 +47,7 @@ _SLAB_PHASE_RAD = 0.2
 _TILTS_AT_ONCE, _TILTS_APART = 8, 4
 """Tilts corrected at a time, at most, by vector code and by torch: each takes memory."""
 _MANY_SLABS = 8
-"""With more nodes it is cheaper to combine them where they are read than slab by slab."""
+"""With more nodes, it is cheaper to combine them when they are read than once per slab."""
 
 
 @dataclass(frozen=True, slots=True)

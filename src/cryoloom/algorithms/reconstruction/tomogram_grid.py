@@ -38,7 +38,10 @@ class TomogramGrid:
     voxel_size_angstrom: float
     volume_shape: tuple[int, int, int]
     n_columns: int
-    """Of the aligned images; their rows are the volume's, their centre the tilt axis."""
+    """Columns of the aligned images.
+
+    Their rows are those of the volume, and their centre is the tilt axis.
+    """
 
     @property
     def binning(self) -> float:
@@ -47,7 +50,7 @@ class TomogramGrid:
 
     @property
     def poses(self) -> tuple[Pose, ...]:
-        """Of the tilts, none missing."""
+        """Poses of the tilts, none missing."""
         return tuple(tilt.pose for tilt in self.tilts if tilt.pose is not None)
 
     @property

@@ -8,7 +8,7 @@ from cryoloom.model import Slab
 __all__ = ["SAFE_THICKNESS_ANGSTROM", "is_slab_known", "thickness_around"]
 
 SAFE_THICKNESS_ANGSTROM = 4000.0
-"""Where the specimen was not measured: ice is 1000 to 3000 thick, and lies about the tracked points."""
+"""Used if the specimen was not measured: ice is 1000 to 3000 thick and lies around the tracked points."""
 LEAST_MARGIN_ANGSTROM, MARGIN_PART = 200.0, 0.15
 """On either side. Measured thicknesses are wrong by up to a fifth where little is seen; gold and dirt stand
 on the surfaces."""

@@ -88,10 +88,10 @@ def contrast_spline(
     device: str,
     prepared: Prepared = made_now,
 ) -> torch.Tensor:
-    """`spline_image` of an image's contrast, its local displacement undone; NaN where a pixel is no number.
+    """`spline_image` of an image's contrast, its local displacement undone.
 
-    Without displacement only the low frequencies that aligned pixels show are computed. prepared : gives what
-    `low_band` makes of a section.
+    NaN where a pixel is not a number. Without displacement only the low frequencies that aligned pixels show
+    are computed. prepared : gives what `low_band` makes of a section.
     """
     shape = (pixels.shape[1], pixels.shape[2])
     per_aligned = (binning, binning)

@@ -1,4 +1,4 @@
-"""Where an image shows gold beads: its correlation with the shadow of a sphere, and the maxima of it."""
+"""Positions of gold beads in an image: its correlation with the shadow of a sphere, and the maxima."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class DoseWeighted(_Derived):
     made_from = ("images",)
     images: Pixels
     doses_per_angstrom2: tuple[tuple[float, float] | None, ...]
-    """Dose at the start and at the end of each section; None for a section that is no tilt's."""
+    """Dose at the start and at the end of each section; None for a section that belongs to no tilt."""
     dose_point: Literal["mean", "end"]
     voltage_kv: float
     pixel_size_angstrom: float
@@ -256,7 +256,7 @@ def centre_of(pixels: Pixels, shape_yx: tuple[int, int]) -> Pixels:
 
 
 def radial_weights(pixels: Pixels, section: int) -> tuple[Pixels, NDArray[np.float32] | None]:
-    """What images are made from by weights at each length of frequency, and these; None: there are none.
+    """Source of images that are weighted by length of frequency, and the weights; None if there are none.
 
     The weights, at most 1 and 1 at frequency 0, are as `DoseWeighted.table` gives them.
     """
@@ -268,7 +268,7 @@ def radial_weights(pixels: Pixels, section: int) -> tuple[Pixels, NDArray[np.flo
 
 
 class _SectionCache:
-    """The sections made last. A section that two threads ask for is made once."""
+    """The sections made last. A section that two threads request is made once."""
 
     def __init__(self, make: Callable[[int], Image]) -> None:
         self._make = make
@@ -321,7 +321,7 @@ def is_half_precision(pixels: Pixels) -> bool:
 
 
 def reopened(pixels: Pixels, open_pixels: Callable[[Path], Pixels]) -> Pixels:
-    """The same pixels with their files opened anew."""
+    """The same pixels with their files opened again."""
     if not isinstance(pixels, _Derived):
         path = getattr(pixels, "path", None)
         return open_pixels(path) if isinstance(path, Path) else pixels
@@ -330,7 +330,10 @@ def reopened(pixels: Pixels, open_pixels: Callable[[Path], Pixels]) -> Pixels:
 
 
 def reading_bytes(pixels: Pixels) -> int:
-    """Memory that reading sections one after the other takes besides what is read; 0 for pixels in a file."""
+    """Memory needed to read sections one after the other, without the sections themselves.
+
+    0 for pixels in a file.
+    """
     if not isinstance(pixels, _Derived):
         return 0
     image = 4 * int(np.prod(pixels.shape[1:]))

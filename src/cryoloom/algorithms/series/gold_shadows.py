@@ -41,7 +41,7 @@ HIDDEN_RADIUS, RIM = 0.7, 0.4
 
 @dataclass(frozen=True, slots=True)
 class GoldShadows:
-    """What gold looks like in the images of a series."""
+    """Appearance of gold in the images of a series."""
 
     pixel_size_angstrom: float
     diameter_angstrom: float
@@ -64,9 +64,9 @@ class GoldShadows:
 
 
 def find_gold(images: Sequence[Image], pixel_size_angstrom: float) -> GoldShadows | None:
-    """What gold looks like in images ``(y, x)`` of little tilt, the least tilted first.
+    """Appearance of gold in images ``(y, x)`` of little tilt, the least tilted first.
 
-    None where most of them show none.
+    None if most of them show no gold.
     """
     small = of_each(lambda image: _binned(image, pixel_size_angstrom)[0], images)
     if not small:

@@ -31,7 +31,7 @@ _HIGHEST = 0.5**0.5
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of every image that is looked at."""
+    """The part of every image that is used."""
 
     rows: range
     columns: range
@@ -54,7 +54,7 @@ class LowFrequencies:
     spectrum: torch.Tensor
     """``(y, x // 2 + 1)``, as `crop_rfft` gives it: the values of the image are preserved."""
     mean: float
-    """Of the image, weighted or not: NaN or infinite where a pixel is."""
+    """Mean of the image, weighted or not: NaN or infinite if a pixel is."""
     deviation_at_most: float
     """Standard deviation of the image; where it is weighted, of the unweighted one, which is larger."""
 

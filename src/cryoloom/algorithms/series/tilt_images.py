@@ -115,7 +115,7 @@ class WorkingImages:
 
     @property
     def settings(self) -> tuple[object, ...]:
-        """What decides them besides the images of the stack."""
+        """Everything except the images of the stack on which they depend."""
         return (
             self.pixel_size_angstrom,
             self.binning,

@@ -45,7 +45,7 @@ def corresponding_tilts(series: TiltSeries, other: TiltSeries, role: str) -> dic
 
 
 def evidence_of_tilts(series: TiltSeries) -> ViewEvidence:
-    """What is known of a series' tilts, to find those of another program's views."""
+    """Data of a series' tilts with which the tilts of another program's views are found."""
     return ViewEvidence(
         np.array([tilt.nominal_tilt_deg for tilt in series.tilts]),
         np.array([tilt.dose_start_per_angstrom2 for tilt in series.tilts]),

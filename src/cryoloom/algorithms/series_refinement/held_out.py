@@ -37,8 +37,8 @@ class Decision:
 def decide(group: str, before: Array, after: Array) -> Decision:
     """Accept a group if the particles' gains ``after - before`` ``(n,)`` are above 0 beyond chance.
 
-    The standard deviation of the sum follows from the scatter among the particles; 2.5 of them are asked
-    for, because several groups are tried.
+    The standard deviation of the sum follows from the scatter among the particles; 2.5 of them are required,
+    because several groups are tried.
     """
     gains = after - before
     total = float(gains.sum())

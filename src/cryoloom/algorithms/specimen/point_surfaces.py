@@ -19,7 +19,7 @@ __all__ = ["BeadPlanes", "PointSurfaces", "extent_of_layer", "find_bead_planes",
 Array = NDArray[np.float64]
 
 LEAST_POINTS = 5  # three make a plane; two more say how well they lie on it
-LEAST_ON_A_SURFACE = 2  # chosen: a single point above the others is no surface
+LEAST_ON_A_SURFACE = 2  # chosen: a single point above the others is not a surface
 MOST_SCATTER = 0.15
 """Chosen: fraction of the distance between two surfaces."""
 CENTRAL_PERCENT = (5.0, 95.0)  # chosen: of the heights; one false track in twenty does not widen the layer
@@ -28,7 +28,10 @@ N_ROUNDS = 20  # chosen: most rounds of the division into two surfaces; it ends 
 PLANE_TOLERANCE_ANGSTROM = 30.0
 LEAST_ON_A_PLANE, LEAST_ON_THE_SECOND = 5, 3  # chosen: three make a plane, more of them confirm it
 LEAST_PART_ON_PLANES = 0.6
-"""Of the points: of those evenly distributed through 1000 angstrom a tenth lies on some plane by chance."""
+"""Fraction of the points.
+
+Of points distributed evenly through 1000 angstrom, a tenth lies on some plane by chance.
+"""
 STEEPEST_PLANE_DEG = 30.0  # chosen: specimens are mounted flatter
 SMALLEST_TRIANGLE_ANGSTROM2 = 2e5  # twice the area, of sides of 480 A: smaller ones leave the slopes open
 N_DRAWS = 400  # chosen: of three points; were a third on one plane, one draw in 27 is of it
@@ -45,9 +48,9 @@ class PointSurfaces:
     slope_x: float
     slope_y: float
     cloud_thickness_angstrom: float
-    """Of the central nine tenths of the points, across the plane."""
+    """Thickness, across the plane, of the central nine tenths of the points."""
     distance_angstrom: float | None
-    """Between two surfaces; None if there is one."""
+    """Distance between two surfaces; None if there is only one."""
 
 
 def find_surfaces(points_xyz_angstrom: Array) -> PointSurfaces | None:

@@ -50,7 +50,10 @@ CELLS = 30
 """Chosen: of the field on each side, whose energies are kept at every height: blocks."""
 FIELD_USED = 0.9  # chosen: of each side; towards the rim views are missing
 LARGEST_ENERGY = 50.0
-"""Of a voxel, over the control's mean: larger values are clipped, so that no crystal dominates."""
+"""Largest energy of a voxel over the control's mean.
+
+Larger values are clipped, so that no crystal dominates.
+"""
 CONTROL_SMOOTH_ANGSTROM = 250.0  # chosen: along z; the control has no layers, so what varies faster is noise
 FILLED_QUANTILE = 0.999
 """Chosen: fraction of the control's blocks above the threshold of a filled block."""
@@ -293,7 +296,7 @@ class _Blocks:
         sizes = np.bincount(bodies.ravel())[1:].astype(np.float64)
         x, y = (np.diff(np.unique(centres[:, axis])).max(initial=1.0) for axis in (0, 1))
         largest = max(1.0, FEATURE_ANGSTROM**3 / float(x * y * (z[1] - z[0])))
-        # Of pieces of sizes s an effective number (sum s)^2 / sum s^2 is independent.
+        # Pieces of sizes s have the effective number (sum s)^2 / sum s^2.
         n_of_a_feature = float((sizes * np.minimum(sizes, largest)).sum() / max(sizes.sum(), 1.0))
         return cls(cell, place, centres, z, len(cell) / max(n_bodies, 1), max(1.0, n_of_a_feature))
 
@@ -404,8 +407,9 @@ def _along(
     across = 1.0 / math.hypot(1.0, float(slopes[0]), float(slopes[1]))
     n_features = float(filled[parts[1]].sum() / blocks.n_of_a_feature)
     n_unknown = 2 - (known is not None)
-    # Of n points spread evenly through a layer the outermost is 1 / (n + 1) of it below the surface, and as
-    # much uncertain: middle and thickness are off by sqrt(2) / 2 and sqrt(6) of that, rms, with both unknown.
+    # If n points are spread evenly through a layer, the outermost is 1 / (n + 1) of the thickness below the
+    # surface, with a standard deviation of the same size. The rms errors of middle and thickness are sqrt(2)
+    # / 2 and sqrt(6) times that if both are unknown.
     gap = (high - low) / (n_features + 1.0) * math.sqrt(n_unknown / 2)
     return SlabFit(
         max(high - low, step) * across,

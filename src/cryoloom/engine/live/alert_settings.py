@@ -84,7 +84,7 @@ class AlertSettings(BaseModel):
         if address is not None:
             parts = urlsplit(address)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError(f"{address!r} is no address of a web hook; expected https://HOST/...")
+                raise ValueError(f"{address!r} is not an address of a web hook; expected https://HOST/...")
         return address
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ _LOOK_SECONDS = 5.0
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 600.0
 """Chosen: the pause doubles from the first to the longest."""
 _GIVE_UP_SECONDS = 86_400.0
-"""Chosen: a message that is a day old is no alert any more."""
+"""Chosen: a message that is a day old is not an alert any more."""
 _SHARE_OF_TIME = 20  # of a large project: judging takes at most a twentieth of the time
 
 

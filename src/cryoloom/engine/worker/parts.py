@@ -305,7 +305,7 @@ def _copied(data: Any) -> Any:
 def _as_array(name: object, values: object) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype.hasobject:
-        raise TypeError(f"{name} of a part is no array of numbers or text, but {type(values).__name__}")
+        raise TypeError(f"{name} of a part is not an array of numbers or text, but {type(values).__name__}")
     return array
 
 

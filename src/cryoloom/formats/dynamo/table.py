@@ -47,7 +47,7 @@ def dynamo_angles_deg(rotations: ArrayLike) -> Array:
 
 
 def read_dynamo_columns(table: Path) -> Array:
-    """All numbers of a table, ``(n, columns)``. Raises DataUnfitError for a file that is no table."""
+    """All numbers of a table, ``(n, columns)``. Raises DataUnfitError for a file that is not a table."""
     try:
         values = np.atleast_2d(np.loadtxt(table, dtype=np.float64))
     except (OSError, ValueError) as error:
@@ -66,7 +66,7 @@ def read_dynamo_table(
     """Particles of a table, in its order.
 
     shapes_px : (z, y, x) of each tomogram by its number in column 20. names : of each tomogram; its number
-    otherwise. Raises DataUnfitError for a file that is no table, or a tomogram without a shape.
+    otherwise. Raises DataUnfitError for a file that is not a table, or a tomogram without a shape.
     """
     values = read_dynamo_columns(table)
     number = values[:, 19].astype(int)

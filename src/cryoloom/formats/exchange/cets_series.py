@@ -162,7 +162,7 @@ def _projection(tilt: Tilt, pose: Pose, series: TiltSeries) -> dict[str, Any]:
 
 
 def read_cets_alignment(path: Path) -> ForeignAlignment:
-    """Poses of a data set with one tilt series. Raises DataUnfitError for what is no such set."""
+    """Poses of a data set with one tilt series. Raises DataUnfitError if it is not such a data set."""
     region, series = _region(path)
     projections = {
         str(one.get("tilt_image_id")): one
@@ -201,7 +201,7 @@ def _pose(projection: dict[str, Any], path: Path) -> Pose:
             raise DataUnfitError(f"{path.name} has a {one.get('transformation_type')!r} in an alignment")
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
         raise DataUnfitError(
-            f"{path.name} has an alignment of {projection.get('tilt_image_id')} that is no rotation; "
+            f"{path.name} has an alignment of {projection.get('tilt_image_id')} that is not a rotation; "
             "magnified or mirrored images cannot be used"
         )
     axis, tilt, x_tilt = _angles_deg(rotation.T)

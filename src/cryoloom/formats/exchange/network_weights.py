@@ -32,4 +32,4 @@ def read_network(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         with safe_open(path, framework="numpy") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}, dict(stored.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise DataUnfitError(f"{path.name} is no safetensors file that can be read: {error}") from error
+        raise DataUnfitError(f"{path.name} is not a safetensors file that can be read: {error}") from error

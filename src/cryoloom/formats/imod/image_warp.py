@@ -28,7 +28,7 @@ _SAMPLES = 25
 """Along x and y of the image: areas are seldom closer than a tenth of the field."""
 _MOST_CONTROLS = 10
 _LEAST_DISPLACEMENT_PX = 0.02
-"""Chosen: control points along an axis, finer than usual areas; a smaller displacement is no warp."""
+"""Chosen: control points along an axis, finer than usual areas; a smaller displacement is not a warp."""
 
 
 @dataclass(frozen=True, slots=True)

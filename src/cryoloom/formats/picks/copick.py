@@ -25,7 +25,7 @@ def read_copick(path: Path, volumes: Volumes) -> ParticleRows:
     """Picks of one run."""
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "points" not in data or "run_name" not in data:
-        raise DataUnfitError(f"{path} is no file of copick's picks; it has {sorted(data)[:8]}")
+        raise DataUnfitError(f"{path} is not a file of copick's picks; it has {sorted(data)[:8]}")
     if data.get("unit", "angstrom") != "angstrom":
         raise DataUnfitError(f"{path} has positions in {data['unit']!r}; expected angstrom")
     points, name = data["points"] or [], str(data["run_name"])

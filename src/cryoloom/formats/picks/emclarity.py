@@ -40,7 +40,7 @@ def read_emclarity(path: Path, volumes: Volumes) -> ParticleRows:
     text = path.read_text(encoding="utf-8").replace(",", " ")
     values = np.array([[float(word) for word in line.split()] for line in text.splitlines() if line.strip()])
     if values.ndim != 2 or values.shape[1] != _N_COLUMNS:
-        raise DataUnfitError(f"{path} is no table of emClarity: expected {_N_COLUMNS} numbers a line")
+        raise DataUnfitError(f"{path} is not a table of emClarity: expected {_N_COLUMNS} numbers a line")
     name = tomogram_of_file(path, volumes)
     volume = volume_of(volumes, name, "emClarity")
     return ParticleRows(

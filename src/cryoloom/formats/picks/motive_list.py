@@ -55,7 +55,7 @@ def read_stopgap(path: Path, volumes: Volumes) -> ParticleRows:
     """Particles of a STOPGAP motive list, in its order."""
     rows = read_blocks(path).get(STOPGAP_BLOCK)
     if not rows or "orig_x" not in rows[0]:
-        raise DataUnfitError(f"{path} is no motive list of STOPGAP: it lacks data_{STOPGAP_BLOCK}")
+        raise DataUnfitError(f"{path} is not a motive list of STOPGAP: it lacks data_{STOPGAP_BLOCK}")
     table = {name: np.array([row.get(name, 0) for row in rows]) for name in rows[0]}
     halves = {"A": 1, "B": 2}
     return _particles(
@@ -100,7 +100,7 @@ def read_em_motive_list(path: Path, volumes: Volumes) -> ParticleRows:
     """Particles of an EM motive list. Raises DataUnfitError for an EM file that is none."""
     raw = path.read_bytes()
     if len(raw) < _EM_HEADER:
-        raise DataUnfitError(f"{path} is no EM file: {len(raw)} bytes, expected {_EM_HEADER} at least")
+        raise DataUnfitError(f"{path} is not an EM file: {len(raw)} bytes, expected {_EM_HEADER} at least")
     order = ">" if raw[0] in (0, 3, 5) else "<"  # OS-9, SGI and Mac are big-endian, PC is 6
     n_rows, n, n_z = struct.unpack(f"{order}3i", raw[4:16])
     if n_rows != _EM_ROWS or n_z > 1 or raw[3] != 5:

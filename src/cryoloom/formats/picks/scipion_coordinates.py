@@ -126,7 +126,7 @@ def _objects(path: Path) -> tuple[list[dict[str, Any]], float | None]:
     except sqlite3.DatabaseError as error:
         raise DataUnfitError(f"{path} cannot be read as a set of Scipion: {error}") from error
     if not {"_x", "_y", "_z"} <= set(named.values()):
-        raise DataUnfitError(f"{path} is no set of 3D coordinates; it has {sorted(set(named.values()))}")
+        raise DataUnfitError(f"{path} is not a set of 3D coordinates; it has {sorted(set(named.values()))}")
     rows = [{str(named.get(column, column)): value for column, value in row.items()} for row in raw]
     rows = [row for row in rows if row.get("enabled", 1) != 0]
     rate = properties.get("_samplingRate")

@@ -116,7 +116,7 @@ class _Tree:
 
 
 def read_dm_tags(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Tag tree as nested dictionaries; raises DataUnfitError for what is no DM3 or DM4 file."""
+    """Tag tree as nested dictionaries; raises DataUnfitError if it is not a DM3 or DM4 file."""
     path = Path(path)
     try:
         with open(path, "rb") as file:
@@ -124,7 +124,7 @@ def read_dm_tags(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataUnfitError(f"{path} does not exist") from None
     except (ValueError, KeyError, IndexError, struct.error) as error:
-        raise DataUnfitError(f"{path.name} is no whole DM3 or DM4 file ({error}); save it again") from error
+        raise DataUnfitError(f"{path.name} is not a complete DM file; save it again ({error})") from error
 
 
 def read_dm_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:

@@ -53,6 +53,6 @@ def open_movie(movie: Movie) -> MovieFrames:
 def _known(path: Path) -> Path:
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise DataUnfitError(
-            f"{path.name} is no movie format that can be read; expected {', '.join(MOVIE_SUFFIXES)}"
+            f"{path.name} is not a movie format that can be read; expected {', '.join(MOVIE_SUFFIXES)}"
         )
     return path

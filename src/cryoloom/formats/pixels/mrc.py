@@ -406,7 +406,7 @@ class _RowStatistics:
 
 
 def _read_layout(path: Path) -> _Layout:
-    """Parse the header; raises DataUnfitError for what is no MRC file, or shorter than its header says."""
+    """Parse the header; raises DataUnfitError if it is not an MRC file or is truncated."""
     try:
         with open(path, "rb") as file:
             raw = file.read(_HEADER_BYTES)
@@ -476,7 +476,7 @@ def _header_in_its_byte_order(raw: bytes, path: Path) -> NDArray[np.void]:
             "least 1 of each. The program that wrote it did not finish: write or copy it again"
         )
     raise DataUnfitError(
-        f"{path.name} is no MRC file that can be read: modes {', '.join(map(str, _MODES))} are",
+        f"{path.name} is not an MRC file that can be read: modes {', '.join(map(str, _MODES))} are",
         mode=mode,
         nx=n_x,
         ny=n_y,

@@ -107,7 +107,7 @@ def _read_dialect(file: BinaryIO, path: Path) -> _Dialect:
         return _Dialect(order, "H", "I", struct.unpack(order + "I", head[4:8])[0])
     if order and len(head) == 16 and struct.unpack(order + "H", head[2:4])[0] == 43:
         return _Dialect(order, "Q", "Q", struct.unpack(order + "Q", head[8:16])[0])
-    raise DataUnfitError(f"{path.name} is no TIFF file, whatever its name says", first_bytes=head[:4].hex())
+    raise DataUnfitError(f"{path.name} is not a TIFF file, despite its name", first_bytes=head[:4].hex())
 
 
 def _walk(file: BinaryIO, dialect: _Dialect, path: Path, file_bytes: int) -> list[TiffDirectory]:

@@ -42,7 +42,7 @@ class ZarrPixels:
             datasets: Any = group.attrs["ome"]
             transforms = datasets["multiscales"][0]["datasets"][level]["coordinateTransformations"]
         except (FileNotFoundError, KeyError, IndexError) as error:
-            raise DataUnfitError(f"{self.path} is no OME-Zarr volume with a level {level}") from error
+            raise DataUnfitError(f"{self.path} is not an OME-Zarr volume with a level {level}") from error
         self.pixel_size_angstrom = float(transforms[0]["scale"][-1])
         self._shape, self._dtype = tuple(array.shape), np.dtype(array.dtype)
 

@@ -32,5 +32,5 @@ def read_mtf(star: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
                 )
             return table[:, 0], table[:, 1]
     raise UserInputError(
-        f"{star} is no modulation transfer: expected the columns rlnResolutionInversePixel and rlnMtfValue"
+        f"{star} is not a modulation transfer: expected the columns rlnResolutionInversePixel and rlnMtfValue"
     )

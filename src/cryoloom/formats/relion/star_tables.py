@@ -19,7 +19,7 @@ Row = dict[str, Any]
 def read_blocks(path: Path) -> dict[str, list[Row]]:
     """Blocks by name without "data_"; a block of single values is one row. Text stays text.
 
-    Raises DataUnfitError if the file is missing or is no STAR file.
+    Raises DataUnfitError if the file is missing or is not a STAR file.
     """
     try:
         blocks = starfile.read(path, always_dict=True)

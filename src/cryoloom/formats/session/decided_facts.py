@@ -174,7 +174,7 @@ def _unbinned(mdoc_angstrom: float, stack_yx: tuple[int, int] | None, movie: Mov
     whole = round(ratio if binned else 1 / ratio)
     if abs((ratio if binned else 1 / ratio) - whole) > _NOT_WHOLE:
         raise DataUnfitError(
-            "the mdoc's stack is no whole binning of the movies; give pixel_size_angstrom",
+            "the mdoc's stack is not a whole binning of the movies; give pixel_size_angstrom",
             stack_yx=stack_yx,
             movie_yx=movie.shape_yx,
         )

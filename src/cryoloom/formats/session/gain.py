@@ -81,7 +81,7 @@ def read_reference_image(path: Path, role: str) -> NDArray[np.float32]:
     if image.ndim == 3 and image.shape[0] == 1:
         image = image[0]
     if image.ndim != 2:
-        raise DataUnfitError(f"{path.name} is no single image; give a {role}", got_shape=image.shape)
+        raise DataUnfitError(f"{path.name} is not a single image; give a {role}", got_shape=image.shape)
     return np.asarray(image, dtype=np.float32)
 
 

@@ -24,6 +24,6 @@ def volume_shape(
     expected = int(even_px(thickness_angstrom, pixel_size_angstrom) / binning) // 2 * 2
     if n_z != expected:
         raise DataUnfitError(
-            f"AreTomo made a volume of {n_z} planes, expected {expected}; nothing of it is taken"
+            f"AreTomo made a volume of {n_z} planes, expected {expected}; the result is not used"
         )
     return n_z, n_y, n_x

@@ -109,7 +109,7 @@ def parse(path: Path, series: TiltSeries, params: Eman2EstimateCtfParams) -> For
             f"{path.name} holds {len(defocus)} defoci, expected one for each of {len(series.tilts)} images"
         )
     if not np.isfinite(phase).all():  # a NaN would pass the limit at 0 below as 0
-        raise DataUnfitError(f"{path.name} holds phases that are not finite; nothing of it is taken")
+        raise DataUnfitError(f"{path.name} holds phases that are not finite; the result is not used")
     low, high, width = params.phase_range_deg or (0.0, 0.0, 1.0)
     is_fitted = low + width < high
     amplitude_deg = _amplitude_deg(series)

@@ -176,7 +176,7 @@ def _shape(path: Path, n_z: int) -> tuple[int, int, int]:
     shape = MrcPixels(path).shape
     if shape[0] != n_z:
         raise DataUnfitError(
-            f"EMAN2 made a volume of {shape[0]} planes, expected {n_z}; nothing of it is taken"
+            f"EMAN2 made a volume of {shape[0]} planes, expected {n_z}; the result is not used"
         )
     return shape[0], shape[1], shape[2]
 

@@ -161,7 +161,7 @@ def read_full_log(folder: Path) -> NDArray[np.float64]:
         shifts = np.array([(float(y), float(x)) for _, x, y in rows])
     except ValueError as error:
         raise DataUnfitError(
-            f"{paths[0].name} is no log of MotionCor: expected frame, x, y a line"
+            f"{paths[0].name} is not a log of MotionCor: expected frame, x, y a line"
         ) from error
     if len(shifts) == 0 or not np.isfinite(shifts).all():
         raise DataUnfitError(f"{paths[0].name} holds no shifts, or some that are not finite; run it again")

@@ -140,7 +140,7 @@ def series_with_sums(
     if any(abs(n * binning - raw) > 2 * binning for n, raw in zip(shape_yx, raw_yx, strict=True)):
         raise DataUnfitError(
             f"the program made images of {shape_yx[1]} x {shape_yx[0]} pixels from movies of {raw_yx[1]} x "
-            f"{raw_yx[0]} at binning {binning:g}; nothing of it is taken"
+            f"{raw_yx[0]} at binning {binning:g}; the result is not used"
         )
     pixel_size = series.pixel_size_angstrom * binning
     made: dict[str, Pixels] = {}

@@ -149,7 +149,7 @@ def _sums(base: Path, n_frames: int, series: TiltSeries, params: XmippAlignFrame
     frames = MrcPixels(base.with_name(f"{base.name}_frames.mrcs"))
     if frames.shape[0] != n_frames:
         raise DataUnfitError(
-            f"FlexAlign wrote {frames.shape[0]} aligned frames of {n_frames}; nothing of it is taken"
+            f"FlexAlign wrote {frames.shape[0]} aligned frames of {n_frames}; the result is not used"
         )
     halves = [np.zeros(frames.shape[1:], dtype=np.float32) for _ in range(2)]
     for i in range(n_frames):

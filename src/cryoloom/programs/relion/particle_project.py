@@ -175,11 +175,11 @@ def particle_keys(star: Path) -> list[tuple[str, int]]:
         if not tomogram or not number.isdigit():
             raise DataUnfitError(
                 f"{star.name} names a particle {row.get('rlnTomoParticleName')!r}, expected TOMOGRAM/NUMBER; "
-                "nothing of it is taken"
+                "the result is not used"
             )
         keys.append((tomogram, int(number)))
     if len(set(keys)) != len(keys):
-        raise DataUnfitError(f"{star.name} names particles twice; nothing of it is taken")
+        raise DataUnfitError(f"{star.name} names particles twice; the result is not used")
     return keys
 
 
@@ -210,7 +210,7 @@ def refined_particles(
     if n_matched != found.n:
         raise DataUnfitError(
             f"{star.name} holds {found.n} particles, of which RELION was given {n_matched}; "
-            "nothing of it is taken"
+            "the result is not used"
         )
     return tuple(made)
 
@@ -242,10 +242,10 @@ def tilts_of_project(
         by_section = {tilt.section: tilt for tilt in read_relion5_tilt_series(star, name).tilts}
         missing = [tilt.acquisition_index for tilt in one.included if tilt.section not in by_section]
         if missing:
-            raise DataUnfitError(f"{star.name} lacks the tilts {missing} of {name}; nothing of it is taken")
+            raise DataUnfitError(f"{star.name} lacks the tilts {missing} of {name}; the result is not used")
         pairs.append((one, [(tilt, by_section[tilt.section]) for tilt in one.included]))
     if not pairs:
-        raise DataUnfitError(f"{star.name} names none of the series {sorted(series)}; nothing of it is taken")
+        raise DataUnfitError(f"{star.name} names none of the series {sorted(series)}; the result is not used")
     return pairs
 
 

@@ -123,7 +123,7 @@ def relion_extract_particles(
     keys = particle_keys(star)
     index = [at.get(key, -1) for key in keys]
     if -1 in index:
-        raise DataUnfitError(f"{star.name} names particles that RELION was not given; nothing of it is taken")
+        raise DataUnfitError(f"{star.name} names particles that RELION was not given; the result is not used")
     kept = rows.take(np.array(index, dtype=np.int64))
     numbers = np.array([number for _, number in keys], dtype=np.int64)
     images = [
@@ -157,7 +157,7 @@ def _images_of(
         if len(shown) != len(tilts):
             raise DataUnfitError(
                 f"RELION tells of {len(shown)} tilts of {series.name}, which has {len(tilts)} in use; "
-                "nothing of it is taken"
+                "the result is not used"
             )
         sections["particle"] += [int(numbers[i])] * int(shown.sum())
         sections["acquisition_index"] += tilts[shown].tolist()
@@ -170,7 +170,7 @@ def _images_of(
     elif pixels.shape[0] != len(sections["particle"]):
         raise DataUnfitError(
             f"RELION wrote {pixels.shape[0]} images of {series.name}, but tells of "
-            f"{len(sections['particle'])}; nothing of it is taken"
+            f"{len(sections['particle'])}; the result is not used"
         )
     angles = np.array([[float(row.get(name, 0.0)) for name in _SUBTOMOGRAM] for row in own])
     frames = matrix_from_euler_zyz_deg(*angles.T)
@@ -208,7 +208,7 @@ def _joined(
     wrong = [f"{pixels.path.name} {pixels.shape}" for pixels in files if pixels.shape[1] != side]
     if wrong:
         raise DataUnfitError(
-            f"RELION wrote {wrong[0]} (sections, rows, columns), expected {side} rows; nothing of it is taken"
+            f"RELION wrote {wrong[0]} (sections, rows, columns), expected {side} rows; the result is not used"
         )
     shape = (sum(pixels.shape[0] for pixels in files), *files[0].shape[1:])
     sink = context.new_pixels(

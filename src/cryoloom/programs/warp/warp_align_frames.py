@@ -173,7 +173,7 @@ def read_movie_ctf(path: Path) -> ForeignCtfView:
         )
     except (KeyError, ValueError) as error:
         raise DataUnfitError(
-            f"{path.name} has no CTF of a Warp movie ({error}); nothing of it is taken"
+            f"{path.name} has no CTF of a Warp movie ({error}); the result is not used"
         ) from error
     return ForeignCtfView(ctf)
 

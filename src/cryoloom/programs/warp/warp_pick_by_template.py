@@ -119,16 +119,16 @@ def parse(path: Path, tomogram: Tomogram) -> ParticleRows:
         angles = np.array([[float(row[name]) for name in _ANGLES] for row in rows])
         score = np.array([float(row["rlnAutopickFigureOfMerit"]) for row in rows])
     except (KeyError, ValueError) as error:
-        raise DataUnfitError(f"{path.name} is no table of picks of WarpTools ({error})") from error
+        raise DataUnfitError(f"{path.name} is not a table of picks of WarpTools ({error})") from error
     if not all(np.isfinite(values).all() for values in (parts, angles, score)):
         raise DataUnfitError(
-            f"{path.name} holds positions, angles or scores that are not finite; nothing of it is taken"
+            f"{path.name} holds positions, angles or scores that are not finite; the result is not used"
         )
     parts, angles = parts.reshape(-1, 3), angles.reshape(-1, 3)
     if len(parts) and (parts.min() < 0 or parts.max() > 1):
         raise DataUnfitError(
             f"{path.name} has coordinates from {parts.min():g} to {parts.max():g}, expected parts of the "
-            "volume between 0 and 1; nothing of it is taken"
+            "volume between 0 and 1; the result is not used"
         )
     extent = np.array([n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape[::-1]])
     order = np.argsort(-score, kind="stable")

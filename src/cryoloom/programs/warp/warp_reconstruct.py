@@ -139,6 +139,6 @@ def _shape(path: Path, series: TiltSeries, params: WarpReconstructParams) -> tup
     shape = MrcPixels(path).shape
     if any(abs(made - wanted) > 2 for made, wanted in zip(shape, expected, strict=True)):
         raise DataUnfitError(
-            f"WarpTools made a volume of {shape} voxels, expected about {expected}; nothing of it is taken"
+            f"WarpTools made a volume of {shape} voxels, expected about {expected}; the result is not used"
         )
     return shape[0], shape[1], shape[2]

@@ -65,7 +65,7 @@ def raw_data(request: Request, path: str) -> dict[str, Any]:
     roots = site_of(request).roots
     folder = roots.checked(path)
     if not folder.is_dir():
-        raise UserInputError(f"{path} is no folder")
+        raise UserInputError(f"{path} is not a folder")
     return look_at(folder, roots.holds)
 
 

@@ -59,7 +59,7 @@ def scene_of(project: ProjectView, name: str, run: int | None, particles: tuple[
     chosen = view.tomogram_of(run)
     path = file_of(chosen.tomogram.volume)
     if path is None:
-        raise DataUnfitError(f"the tomogram of {name} is computed when it is looked at; it is no file")
+        raise DataUnfitError(f"the tomogram of {name} is computed when it is looked at; it is not a file")
     image = project.image(chosen.item.id or 0, "volume")
     facts = tomogram_facts(project, view)
     sets = sets_of_picks(facts["picks"], places_of_models(facts["models"]))
