@@ -23,7 +23,7 @@ def test_what_is_no_workflow_is_refused(tmp_path, text):
 
 def test_a_circle_is_refused(tmp_path):
     path = write(tmp_path, (1, "A", {"x": "2.out"}), (2, "B", {"y": "1.out"}))
-    with pytest.raises(UserInputError, match="in a circle"):
+    with pytest.raises(UserInputError, match="form a cycle"):
         read_scipion_workflow(path)
 
 

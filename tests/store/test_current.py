@@ -63,7 +63,7 @@ def test_an_exclusion_is_pending_until_resume_applies_it(project):
     assert states(project)["TS_02"] == ("outdated", "draw")
     one = project.state().series["TS_02"]
     assert one.deciding.why == "decisions are not applied yet"
-    assert one.standings[2].why == "the step before is made anew"
+    assert one.standings[2].why == "the previous step is recomputed"
     made = project.value(project.database.item(one.standings[2].item.id))
     assert [t.exclusion for t in made.tilts] == [None] * N_TILTS  # as it was made, nothing laid over it
     _, worked_on = resume(project)

@@ -50,7 +50,7 @@ def test_a_changed_input_makes_what_follows_outdated(finder):
     assert states(finder, "TS_1") == ["current", "current"]
     assert finder.update(NODES, {1: found("TS_1", key="other")}, {}) == {"TS_1"}
     assert states(finder, "TS_1") == ["current", "outdated"]
-    assert finder.standings["align"]["TS_1"].why == "the step before is made anew"
+    assert finder.standings["align"]["TS_1"].why == "the previous step is recomputed"
     assert states(finder, "TS_2") == ["current", "current"]
 
 

@@ -38,7 +38,7 @@ def parse_size(text: str) -> int:
 
 
 def disk_sentence(folder: Path) -> str:
-    """What a project takes of the disk, step by step, and how many more series of its size fit."""
+    """Disk space of a project, step by step, and the number of further series of its size that fit."""
     with ProjectReader(folder) as reader:
         by_run = disk_by_run(reader, folder)
     free, used = shutil.disk_usage(folder).free, sum(n_bytes for _, n_bytes, _ in by_run)

@@ -141,14 +141,14 @@ class WorkerOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class DiskOptions(OptionGroup):
-    """What the project may take of the disk; it is kept with the project."""
+    """Largest disk space of the project; the value is stored with the project."""
 
     keep: Annotated[
         list[str] | None,
         typer.Option(
             "--keep",
             metavar="[STEP=]LEVEL",
-            help="What stays of a series that is through: results (tomograms, averages, tables), resumable "
+            help="Files that are kept of a finished series: results (tomograms, averages, tables), resumable "
             "(the sums of movies too) or everything. May be given again for single steps.",
         ),
     ] = None
@@ -157,7 +157,7 @@ class DiskOptions(OptionGroup):
     ] = None
 
     def apply(self, project: Project) -> None:
-        """Keep what was given with the project."""
+        """Store the given options with the project."""
         from cryoloom.cli.amounts import parse_size
 
         if self.keep is not None or self.disk_budget is not None:

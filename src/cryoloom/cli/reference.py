@@ -68,7 +68,7 @@ def _row(*cells: str) -> str:
 
 
 def _good(figure: Figure) -> str:
-    """Which values are good: in words, or the bounds that classify a series."""
+    """Good values: in words, or the bounds that classify a series."""
     if figure.good or figure.bounds is None:
         return figure.good
     return f"up to {figure.bounds.good_to:g}; poor beyond {figure.bounds.look_to:g}"

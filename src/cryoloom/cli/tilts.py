@@ -62,7 +62,7 @@ def _series(reader: ProjectReader) -> Iterator[tuple[str, str, tuple[TiltRow, ..
 
 
 def _pending(row: TiltRow, wanted: Mapping[int, bool]) -> Literal["", "keep", "exclude"]:
-    """What a decision will change about a tilt when it is applied."""
+    """Change of a tilt by a decision when it is applied."""
     keep = wanted.get(row.acquisition_index, row.is_kept)
     return "" if keep == row.is_kept else "keep" if keep else "exclude"
 

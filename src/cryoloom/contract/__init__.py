@@ -1,4 +1,4 @@
-"""What a step is: its declaration, its parameters, its figures and records, and how steps are found."""
+"""The contract of a step: declaration, parameters, figures, records, and discovery."""
 
 from cryoloom.contract.discovery import all_steps, find_step
 from cryoloom.contract.figures import Bounds, Column, Figure, Record

@@ -71,7 +71,7 @@ def each_read(
     read: Callable[[Found], Imported],
     context: StepContext,
 ) -> Iterator[Imported | DataUnfitError]:
-    """What is read of everything wanted, in order; its error, with its name, where it cannot be read."""
+    """Results for all items, in order; for one that cannot be read, its name and error."""
     for i, one in enumerate(wanted):
         try:
             yield read(one)

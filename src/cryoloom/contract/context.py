@@ -24,7 +24,7 @@ PartFunction = Callable[[Any, Any], "Mapping[str, NDArray[Any]]"]
 
 @dataclass(frozen=True, slots=True)
 class ProgramOutput:
-    """What an outside program printed: both streams in order, at most the last 200 kB."""
+    """Output of an outside program: both streams in order, at most the last 200 kB."""
 
     text: str
 

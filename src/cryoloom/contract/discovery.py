@@ -103,14 +103,14 @@ def steps_taking(kind: ByHand) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _InSource:
-    """What the source declares."""
+    """Declarations in the source."""
 
     steps: dict[str, tuple[ast.FunctionDef, Path]] = field(default_factory=dict)
     """Functions that are declared as steps with their files, by name."""
     figures: dict[str, list[str]] = field(default_factory=dict)
     """Names by role."""
     meanings: dict[str, str] = field(default_factory=dict)
-    """By role, from the first declaration: steps come before programs."""
+    """Meanings by role, from the first declaration: steps come before programs."""
     records: dict[str, list[str]] = field(default_factory=dict)
     """Names by drawing."""
 
@@ -122,7 +122,7 @@ def read_sources() -> None:
 
 
 def _declared_in_source() -> _InSource:
-    with _READING:  # threads that ask at the same time wait for the first one
+    with _READING:  # threads that call at the same time wait for the first one
         return _in_source()
 
 
@@ -185,7 +185,7 @@ def figure_names(role: FigureRole) -> frozenset[str]:
 
 
 def figure_meaning(role: FigureRole) -> str:
-    """What the figure with a role means, as a step declares it; read from the source."""
+    """Meaning of the figure with a role, as a step declares it; read from the source."""
     return _declared_in_source().meanings[role]
 
 
@@ -207,7 +207,7 @@ def _note_declared(module: ast.Module, found: _InSource) -> None:
 
 
 def _value_and_name(call: ast.Call, keyword: str) -> tuple[str, str]:
-    """Of what a call declares; "" for what it leaves out or does not write out."""
+    """Value of what a call declares; "" if it is omitted or not a literal."""
     given = {word.arg: word.value for word in call.keywords}
     value, name = given.get(keyword), call.args[0] if call.args else given.get("name")
     words = [str(one.value) if isinstance(one, ast.Constant) else "" for one in (value, name)]

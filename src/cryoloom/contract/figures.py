@@ -1,4 +1,4 @@
-"""What a step reports about its result: figures (numbers) and records (curves and tables), with meanings.
+"""Reports of a step on its result: figures (numbers) and records (curves and tables), with meanings.
 
 A step declares them in ``@step(figures=..., records=...)``. Report, comparison of runs, selection of items,
 reference pages and web pages read this declaration; no other code refers to a figure by its name.

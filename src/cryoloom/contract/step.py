@@ -43,7 +43,7 @@ __all__ = [
 UnitOfWork = Literal["project", "tilt_series", "tomogram", "particle_set", "average"]
 """Unit of work of a step. Sources work on the project; gathering steps on a set or on all of it."""
 Knowledge = Literal["movies", "images", "ctf", "poses"]
-"""What a tilt series can gain from a step."""
+"""Properties that a tilt series can gain from a step."""
 ByHand = Literal["slab", "thickness", "ctf", "picks", "surfaces", "alignment", "least_score"]
 """What users draw or choose and a step takes as parameters: the slab, a thickness that holds it, tilts whose
 CTF is to be fitted again or rejected, picks, surfaces, an alignment made in another program's windows, and
@@ -70,7 +70,7 @@ class Outputs:
 
     main: object
     others: Mapping[str, object]
-    """By role, as declared in `Step.also_gives`."""
+    """Further outputs by role, as declared in `Step.also_gives`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,12 @@ class Step:
     """Peak memory of one part of the work, ``bytes_per_part(item, params)``, for a step that calls
     `StepContext.map`."""
     bytes_stored: MemoryEstimate | None = None
-    """What the files of one item take on the disk, ``bytes_stored(item, params)``, at most; for a step that
-    writes much."""
+    """Most disk space of the files of one item, ``bytes_stored(item, params)``.
+
+    For a step that writes much.
+    """
     usual_time: UsualTime | None = None
-    """What an item takes on the machine of the benchmarks; None if that depends on more than its size."""
+    """Time for an item on the machine of the benchmarks; None if that depends on more than its size."""
     methods: str = ""
     """The step as a sentence for a methods section. ``{name:.1f}`` is a parameter, or the median of a figure
     over the items (``{total_name}`` is their sum); text in [ ] is omitted if a value in it is missing or a
@@ -143,14 +145,17 @@ class Step:
     records: tuple[Record, ...] = ()
     """Curves and tables stored with a result, with their meaning; others are refused."""
     source_of: tuple[Knowledge, ...] = ()
-    """What a series first gets from this step: measured, or imported from another program."""
+    """Properties that a series first gets from this step: measured, or imported from another program."""
     hold_axis: Callable[[float], Mapping[str, Any]] | None = None
     """Parameters with which the step keeps the tilt axis at a value in degrees, where it can."""
     asks: Mapping[str, JsonValue] = field(default_factory=dict)
-    """Parameters that the step has which makes its input, or the nearest one before it that knows them, where
-    a workflow does not say otherwise: denoising asks for half tomograms."""
+    """Parameters of the step that makes its input, unless the workflow sets them.
+
+    If that step does not have them, the nearest earlier step that does gets them. Denoising requests half
+    tomograms in this way.
+    """
     takes_by_hand: tuple[ByHand, ...] = ()
-    """What users draw or choose in the browser that becomes parameters of this step."""
+    """Choices and drawings of users in the browser that become parameters of this step."""
     outside: OutsideFacts | None = None
     """External data that determine the result: ``outside(item_name, params)`` returns plain data (digests of
     files that parameters name) that become part of the cache key."""

@@ -1,8 +1,9 @@
-"""What a step says of its results, read from its source: commands that only read a project import no step.
+"""Declarations of a step about its results, read from its source.
 
-Importing the steps takes seconds, since torch comes with them. Their declarations are plain text: figures,
-sentences, sources and defaults are constants, of the module or of one it imports from. `step_facts` evaluates
-these, and imports the steps only where a declaration needs more than that.
+Commands that only read a project import no step. Importing the steps takes seconds, since torch comes with
+them. Their declarations are plain text: figures, sentences, sources and defaults are constants, of the module
+or of one it imports from. `step_facts` evaluates these, and imports the steps only where a declaration needs
+more than that.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ class StepFacts:
     gives: str
     """Name of the model's type."""
     defaults: Mapping[str, Any]
-    """Of every parameter; ``...`` for one without a default."""
+    """Default of every parameter; ``...`` for one without a default."""
     source_of: tuple[str, ...]
-    """What a series gains from the step, as `Step.source_of`."""
+    """Properties that a series gains from the step, as `Step.source_of`."""
     held_axis: Mapping[str, str] | None
     """Parameters by which `Step.hold_axis` fixes the tilt axis, those that are words; None if it cannot."""
     beside: str = ""
@@ -88,7 +89,7 @@ def step_facts(name: str) -> StepFacts:
 
 
 class _UnreadableError(Exception):
-    """The source says it in a way that is not read here."""
+    """The source declares it in a way that is not read here."""
 
 
 @functools.cache
@@ -193,7 +194,7 @@ class _Source:
         raise _UnreadableError
 
     def home_of(self, name: str) -> tuple[_Source, str]:
-        """Where a name is made, and what it is called there."""
+        """Module that defines a name, and its name there."""
         if name in self.assigned or name in self.defined:
             return self, name
         if name not in self.imported:
@@ -299,7 +300,7 @@ class _Source:
 
 
 def _argument(function: ast.FunctionDef, call: ast.Call, name: str) -> ast.expr | None:
-    """What a call gives as an argument; None if it does not."""
+    """Argument of a call; None if it does not have it."""
     given = dict(zip((one.arg for one in function.args.args), call.args, strict=False))
     return (given | {word.arg: word.value for word in call.keywords if word.arg}).get(name)
 

@@ -1,4 +1,4 @@
-"""How long a step usually works on a tilt series: an estimate before a project has run it once.
+"""Usual time of a step for a tilt series: an estimate before a project has run it once.
 
 Measured on the machine of the benchmarks (two cores, nothing else running). What an item takes elsewhere
 depends on its specimen and on the machine; from the first item on, a project knows its own times.

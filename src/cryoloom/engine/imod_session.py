@@ -31,10 +31,10 @@ _ANSWERS = (".xf", ".tlt", ".xtilt", "_local.xf", "local.xf", ".aln")
 
 @dataclass(frozen=True, slots=True)
 class HandMade:
-    """What came of it."""
+    """Outcome of the session."""
 
     folder: Path
-    """Where the files are, and stay."""
+    """Folder of the files, which are kept."""
     run: Summary | None
     """The run that took the result back; None if nothing was changed."""
     step: str
@@ -49,7 +49,7 @@ def open_in_imod(
     take_back: bool = True,
     start: Callable[[list[str], Path], int] | None = None,
 ) -> HandMade:
-    """Open an item of a run in etomo or 3dmod, wait for the user to close it, and take back what was made.
+    """Open an item of a run in etomo or 3dmod, wait for the user to close it, and import what was made.
 
     start : runs a command in a folder and gives its exit code; by default in this terminal. Raises
     UserInputError where the run has no such item, where it is neither a series nor a tomogram, where IMOD is

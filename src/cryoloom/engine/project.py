@@ -234,7 +234,7 @@ class Project:
         programs: bool = False,
         **given: Any,
     ) -> tuple[PlannedNode, ...]:
-        """What `process` (with ``raw``), `run_workflow` or else `resume` would do now, without doing it.
+        """The work that `process` (with ``raw``), `run_workflow` or else `resume` would do now.
 
         Arguments as there. Raw data are read only as far as necessary.
         """
@@ -389,11 +389,11 @@ class Project:
     # Disk
 
     def removable(self, keep: Keep, by_node: Mapping[str, Keep] | None = None) -> tuple[Removable, ...]:
-        """Files that can be made again and need not be kept (`coordinator.retention`)."""
+        """Files that can be recomputed and need not be kept (`coordinator.retention`)."""
         return removable(self.database, self.folder, keep, by_node)
 
     def disk_policy(self) -> DiskPolicy:
-        """What this project may take of the disk, and what it keeps at the end of its work."""
+        """Disk budget of this project, and the files it keeps at the end of its work."""
         stored = json.loads(self.database.setting(_DISK) or "{}")
         keep, by_node = parse_keep(stored.get("keep", ()))
         return DiskPolicy(stored.get("budget_bytes"), keep, by_node)

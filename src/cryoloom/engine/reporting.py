@@ -35,7 +35,7 @@ __all__ = ["report_path", "write_project_report"]
 
 
 def report_path(project: Project) -> Path:
-    """Where a project's report is."""
+    """Path of a project's report."""
     return project.folder / "report.html"
 
 

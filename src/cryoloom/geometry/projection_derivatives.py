@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class AngleDerivatives:
-    """Of image positions, ``(n, 2)`` as xy in the points' unit per radian."""
+    """Derivatives of image positions, ``(n, 2)`` as xy in the points' unit per radian."""
 
     by_tilt: Array
     by_x_tilt: Array

@@ -58,7 +58,7 @@ def symmetry_matrices(group: str) -> Matrices:
 def asymmetric_unit(matrices: ArrayLike, group: ArrayLike) -> NDArray[np.bool_]:
     """Which rotations ``(n, 3, 3)`` are nearest to the identity among their equivalents ``R S``, ``(n,)``.
 
-    These are one of each class; on the borders ties keep all of them.
+    They hold one rotation of each class; at a border, ties keep all of them.
     """
     rotations, operators = np.asarray(matrices, dtype=np.float64), np.asarray(group, dtype=np.float64)
     traces = np.einsum("nik,mki->nm", rotations, operators)

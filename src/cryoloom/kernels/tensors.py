@@ -28,7 +28,7 @@ def expect_cpu(kernel: str, *tensors: torch.Tensor) -> None:
 def new_tensor(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
     """A large float32 tensor that is not filled."""
     if device.type == "cpu":
-        return torch.from_numpy(np.empty(shape, np.float32))  # NumPy asks for large pages, which come faster
+        return torch.from_numpy(np.empty(shape, np.float32))  # NumPy requests large pages, which are faster
     return torch.empty(shape, device=device)
 
 

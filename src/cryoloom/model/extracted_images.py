@@ -33,10 +33,12 @@ class ExtractedImages:
     """Side in which the CTF was multiplied, before it was cropped."""
     crop_px: int
     ctf_multiplied: bool
-    """By the CTF and by the amplitude that damage has left."""
+    """Whether the images are multiplied by the CTF and by the amplitude left after radiation damage."""
     weights: Pixels | None = None
-    """Of volumes: half the Fourier transform (x from 0) of each, ``(particle * 2 z, y, x // 2 + 1)``: sums of
-    the squared factors of its tilts, then how many samples fell there. Frequency 0 is index 0."""
+    """Weights of volumes: half the Fourier transform (x from 0) of each, ``(particle * 2 z, y, x // 2 + 1)``.
+
+    First the sums of the squared factors of its tilts, then the number of samples. Frequency 0 is index 0.
+    """
 
     @property
     def is_volume(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a number of an acquisition or an alignment can be; beyond it a file is damaged or misread.
+"""Limits of numbers of an acquisition or an alignment; beyond them a file is damaged or misread.
 
 One table for every reader and every model value. The limits are wide: they stop a lost decimal comma, a NaN
 or a wrong unit, and let every real experiment pass. `require` is for what must be right, `plausible` for one

@@ -39,7 +39,7 @@ class ParticleRows:
     rotations: NDArray[np.float64]
     """From the reference to the tomogram, ``(n, 3, 3)``."""
     prior_directions: NDArray[np.float64] | None = None
-    """Where the reference's z axis is expected to point, unit vectors ``(n, 3)``; NaN where nothing is."""
+    """Expected directions of the reference's z axis, unit vectors ``(n, 3)``; NaN if there is none."""
     prior_width_deg: NDArray[np.float64] | None = None
     """Standard deviation of the angle to it, ``(n,)``."""
     surface: NDArray[np.int64] | None = None
@@ -166,7 +166,7 @@ class Particles:
     species: str = "particle"
     diameter_angstrom: float | None = None
     template: Average | None = None
-    """What they were picked with, where it was a map; in the frame of the rotations."""
+    """The map with which they were picked, if there was one; in the frame of the rotations."""
     symmetry: str = "C1"
     """Point group of the species as far as it is known (`geometry.symmetry`)."""
     images: tuple[ExtractedImages, ...] = field(default=(), metadata=ADDED_LATER)

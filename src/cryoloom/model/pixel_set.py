@@ -15,7 +15,7 @@ class PixelSet:
     """Images or volumes of an item with one shape and pixel size."""
 
     pixels: Mapping[str, Pixels]
-    """By role: images, volume, even, odd. Three axes each."""
+    """Pixels by role: images, volume, even, odd. Three axes each."""
     pixel_size_angstrom: float
     n_sections: int = 0
     """Smallest number of sections, by the item's references to them."""

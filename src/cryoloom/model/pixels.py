@@ -44,7 +44,7 @@ class KeyedPixels(PixelSink, Protocol):
         """Whether a section is there already, under the key that was given for it."""
 
     def place(self, section: int) -> int:
-        """Where a section is in the file: while the item grows, there are places for tilts to come."""
+        """Place of a section in the file: while the item grows, there are free places for later tilts."""
 
     def keep(self, section: int, key: str) -> None:
         """A section is written. While the item grows, it is kept under this key from now on."""

@@ -1,4 +1,4 @@
-"""How the specimen stood when an image was taken."""
+"""Pose of the specimen when an image was taken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pose:
     residual_angstrom: float | None = None
     """Mean distance between tracked and predicted positions; None if nothing was tracked."""
     predicted: bool = False
-    """True if the image itself said nothing and its neighbours' solution was used."""
+    """True if the pose was taken from the neighbours' solution because the image itself gave none."""
     warp: ImageWarp | None = None
     """Local displacement of the image, in addition to the pose."""
 

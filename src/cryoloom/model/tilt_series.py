@@ -36,7 +36,7 @@ class Stack:
     ctf_correction: str = ""
     """Method of the CTF correction of these pixels; "" if there was none."""
     image_keys: tuple[str, ...] = field(default=(), metadata={"added_later": True})
-    """What decides the image of each section: equal keys, equal pixels. Empty where that is not known."""
+    """Key of the image of each section: equal keys mean equal pixels. Empty if not known."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible pixel size (`limits`)."""
@@ -70,7 +70,7 @@ class TiltSeries:
     name: str
     microscope: Microscope
     pixel_size_angstrom: float
-    """Of the movies (for EER of the grid they are read on). Stacks have their own."""
+    """Pixel size of the movies (for EER, of the grid on which they are read). Stacks have their own."""
     tilts: tuple[Tilt, ...]
     tilt_axis_deg: Sourced = field(default_factory=Sourced)
     tilt_offset_deg: Sourced = field(default_factory=Sourced)

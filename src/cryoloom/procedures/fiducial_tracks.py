@@ -22,8 +22,10 @@ __all__ = ["align_by_fiducials", "read_tracks"]
 
 LEAST_FIDUCIALS = 4
 LEAST_VIEWS_OF_A_TRACK = 3
-"""Chosen: a point has three coordinates, of which three tilts give six; four points give the pose of a tilt
-eight."""
+"""Chosen: three tilts give six numbers for the three coordinates of a point.
+
+Four points give eight for a pose.
+"""
 
 
 def read_tracks(series: TiltSeries, folder: Path, usable: NDArray[np.bool_], *, prealigned: bool) -> Tracks:

@@ -46,7 +46,7 @@ LEAST_SUPPORT, _LEAST_DEVIATIONS = 0.3, 3.0
 
 @dataclass(frozen=True, slots=True)
 class PoseSupport:
-    """What left-out tilts gain at poses that the other tilts find, above twins without detail.
+    """Gain of left-out tilts at poses that the other tilts find, above twins without detail.
 
     ``share`` is relative to what twins with the average's detail gain; ``deviations`` is relative to the
     standard error.

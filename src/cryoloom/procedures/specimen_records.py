@@ -31,7 +31,7 @@ THICKNESS_ERROR = Figure(
 PICTURE_SIDE = 140
 """Chosen: pixels of the picture in the report."""
 LARGEST_THICKNESS_ERROR = 0.1
-"""Chosen: of the thickness, without a warning."""
+"""Chosen: largest error without a warning, as a fraction of the thickness."""
 
 
 def beside_transmission(found: FoundSpecimen) -> str:

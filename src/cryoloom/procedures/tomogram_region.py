@@ -13,11 +13,11 @@ _LEAST_VOXELS = 4
 def kept_voxels(
     n: int, middle: int, sign: int, extent_angstrom: float | None, voxel_size_angstrom: float, name: str
 ) -> range:
-    """Old indices of the new ones along an axis, in the new order; the middle becomes the new centre.
+    """Old indices of the voxels of a region along an axis, in the new order.
 
-    n : voxels of the axis. middle : of the region, in voxels from the old centre ``n // 2``. sign : -1 where
-    the axis is turned over. extent_angstrom : None keeps all that the middle allows. name : of the axis.
-    Raises UserInputError if the region does not fit.
+    Its middle becomes the new centre. n : voxels of the axis. middle : of the region, in voxels from the old
+    centre ``n // 2``. sign : -1 if the axis is reversed. extent_angstrom : None keeps the largest region
+    about the middle. name : of the axis. Raises UserInputError if the region does not fit.
     """
     centre = n // 2 + middle
     # New index j is old index centre + sign (j - m // 2), for j from 0 to m - 1.

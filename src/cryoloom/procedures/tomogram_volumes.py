@@ -68,7 +68,7 @@ def new_volume(
 def stored_type(
     images: Pixels, grid: TomogramGrid, wanted: VoxelType, device: str, prepared: Prepared = made_now
 ) -> VoxelType:
-    """How voxels are stored: as wanted, unless 16 bits would add noise to them.
+    """Type in which voxels are stored: as requested, unless 16 bits would add noise to them.
 
     Their deviation is at least that of an image over the voxels along a ray.
     """

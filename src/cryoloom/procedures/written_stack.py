@@ -1,4 +1,4 @@
-"""Stacks made from others, written image by image and stored as those are."""
+"""Stacks made from others, written image by image in the type of their sources."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class WrittenStack:
 
     @property
     def present(self) -> dict[str, Pixels]:
-        """What it is made from: ``images``, and ``even`` and ``odd`` where there are halves."""
+        """Its sources: ``images``, and ``even`` and ``odd`` if there are halves."""
         return self._source.present
 
     def write(self, role: str, section: int, image: NDArray[np.float32]) -> None:

@@ -40,7 +40,7 @@ class ProgramParams(StepParams):
 
 
 def workplace_of(context: StepContext) -> Workplace:
-    """What the engine assigned to this item."""
+    """Resources that the engine assigned to this item."""
     kind, _, number = context.device.partition(":")
     gpu = None if kind == "cpu" else int(number or 0)
     return Workplace(context.n_threads, gpu, context.memory_bytes)
@@ -145,7 +145,7 @@ def json_lines(entries: Mapping[str, Any]) -> str:
 
 
 def _opened(path: Path, shape: tuple[int, ...]) -> MrcPixels:
-    """The file a program wrote, of the shape that was asked for."""
+    """The file that a program wrote, with the expected shape."""
     made = MrcPixels(path)
     if made.shape != tuple(shape):
         raise DataUnfitError(

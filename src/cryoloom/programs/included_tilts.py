@@ -57,7 +57,7 @@ def pixels_of_image(stack: Stack) -> int:
 
 
 def of_tilts(series: TiltSeries, tilts: Sequence[Tilt], stack: Stack) -> TiltSeries:
-    """Series of these tilts, in ascending order of section, numbered anew for ``stack``."""
+    """Series of these tilts, in ascending order of section, renumbered for ``stack``."""
     in_order = sorted(tilts, key=lambda tilt: tilt.section if tilt.section is not None else -1)
     numbered = [replace(tilt, section=section) for section, tilt in enumerate(in_order)]
     kept = tuple(sorted(numbered, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index)))

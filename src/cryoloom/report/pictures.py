@@ -272,7 +272,10 @@ class PictureCache:
         return made
 
     def _kept_tilts(self, name: str, key: str | None) -> PicturedTilts | None:
-        """The cached pictures of the tilts of a series, if there are any with this key; with any for None."""
+        """The cached pictures of the tilts of a series with this key, if there are any.
+
+        None stands for any key.
+        """
         path = self._folder / f"{name}.tilts"
         with contextlib.suppress(OSError, ValueError, KeyError, BadZipFile), path.open("rb") as file:
             kept = np.load(file, allow_pickle=False)
@@ -325,7 +328,7 @@ def picture_key(item: SeriesReport) -> str | None:
 
 
 def _digest(facts: list[object], pixels: list[Pixels]) -> str | None:
-    """Digest of facts and of the state of the files that pixels lie in; None if they are not in files."""
+    """Digest of facts and of the state of the files of pixels; None if pixels are not in files."""
     facts = list(facts)
     for one in pixels:
         paths = files_of(one)

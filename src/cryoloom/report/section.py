@@ -74,7 +74,7 @@ class SeriesSection:
 
     anchor: str
     href: str
-    """Where the section is, from the page with the table of all series."""
+    """Link to the section from the page with the table of all series."""
     item: SeriesReport
     light: Light
     findings: tuple[Finding, ...]
@@ -84,7 +84,7 @@ class SeriesSection:
     figures: tuple[FigureRow, ...] = ()
     tilts: tuple[ShownTilt, ...] = ()
     viewer: tuple[dict[str, Any], ...] = ()
-    """What the page shows of a tilt on a click."""
+    """Details of a tilt that the page shows on a click."""
     loop: str = ""
     average: str = ""
     average_caption: str = ""
@@ -254,7 +254,7 @@ def _sentence(reason: str) -> str:
 
 
 def _good(figure: Figure) -> str:
-    """Which values are good: the step's own words, or its bounds."""
+    """Good values: in the step's own words, or its bounds."""
     if figure.good or figure.bounds is None:
         return figure.good
     return f"up to {with_unit(figure.bounds.good_to, figure.unit)}"

@@ -209,7 +209,7 @@ _CLASSIFY = replace(
     why={
         **_RELION_WHY,
         "symmetry": "particles keep the symmetry they were refined with",
-        "referenceVolume": "classes begin with the particles: or with maps: set references",
+        "referenceVolume": "classes start from the particles; set references to start from maps",
     },
     roles={},
     defaults={"numberOfClasses": 1},
@@ -389,7 +389,7 @@ _CLASSIFY_OF_EMAN = Rule(
         "symmetry": "particles keep the symmetry they were refined with",
         "minRes": "all resolutions from the coarsest on are compared",
         "breakSym": "particles keep the symmetry they were refined with",
-        "refVol": "classes begin with the particles: or with maps: set references",
+        "refVol": "classes start from the particles; set references to start from maps",
         "doAlignment": "classes are compared at the poses that were refined",
         "maskRef": "set focus of classify",
         "maskAlign": "classes are compared at the poses that were refined",
@@ -410,9 +410,9 @@ _CLASSIFY_OF_XMIPP = Rule(
     },
     why={
         "symmetry": "particles keep the symmetry they were refined with",
-        "referenceList": "classes begin with the particles: or with maps: set references",
+        "referenceList": "classes start from the particles; set references to start from maps",
         "inputMask": "set focus of classify",
-        "doGenerateInitial": "classes begin with the particles",
+        "doGenerateInitial": "classes start from the particles",
         "randomizeOrientation": "initial_model begins with random orientations",
         "maximumResolution": "it is in 1/pixel: set resolution_angstrom",
         **dict.fromkeys(

@@ -175,7 +175,7 @@ class Rule:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Scipion's default of a parameter that is missing in a file, if it matters and our default differs."""
     stated: str = ""
-    """What replaces a protocol that becomes no step. The next protocols take its input."""
+    """Replacement of a protocol that has no step. The next protocols take its input."""
     rescales: str = ""
     """Parameter with the binning of a protocol without pieces; "?" if the binning is not known."""
 

@@ -353,7 +353,7 @@ _TRACKING = {
     "refineSobelFilter": True,
     "scalableSigmaForSobelFilter": None,
     "computeAlignment": None,
-    "binning": None,  # of a stack that only shows the alignment
+    "binning": None,  # of a stack that is only for display
 }
 
 
@@ -407,7 +407,7 @@ _FIDUCIAL_ALIGNMENT = Rule(
         "groupTiltAngleSize": 5,
         "groupMagnificationSize": 4,
         "computeAlignment": None,
-        "binning": None,  # of a stack that only shows the alignment
+        "binning": None,  # of a stack that is only for display
         "eraseGoldBeads": False,
         "betterRadius": None,
     },

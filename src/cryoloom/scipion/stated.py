@@ -1,4 +1,4 @@
-"""Scipion's protocols that become no step, each with a sentence that says what replaces it.
+"""Scipion's protocols that have no step, each with a sentence on its replacement.
 
 The output of a protocol in `STATED_RULES` is its input, so that the translation continues after it. A
 protocol in `NO_RULE` has an output without a counterpart, or no output that other protocols use.

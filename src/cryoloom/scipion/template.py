@@ -135,7 +135,7 @@ def _in_order(protocols: list[Protocol], path: Path) -> list[Protocol]:
         ready = next((p for p in waiting if all(link.source in placed for link in p.links)), None)
         if ready is None:
             names = ", ".join(protocol.title for protocol in waiting)
-            raise UserInputError(f"{path}: the protocols {names} feed one another in a circle")
+            raise UserInputError(f"{path}: the protocols {names} form a cycle")
         waiting.remove(ready)
         ordered.append(ready)
         placed.add(ready.id)

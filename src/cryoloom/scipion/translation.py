@@ -143,7 +143,7 @@ class _Translator:
             except _NotPlacedError as error:
                 self._leave(protocol, str(error))
             except (TypeError, ValueError) as error:
-                # What decides between steps is of another type than Scipion writes.
+                # The value that decides between steps has another type than Scipion writes.
                 raise UserInputError(
                     f"{protocol.title} has a value that cannot be read ({error}); export the workflow from "
                     "Scipion again"
@@ -393,7 +393,7 @@ class _Translator:
     def _parameters(
         self, protocol: Protocol, rule: Rule, pieces: list[Piece], source: _Source
     ) -> dict[str, dict[str, Any]]:
-        """Our parameters by step; all other values of the protocol are listed unless they request nothing."""
+        """Our parameters by step; all other values of the protocol are listed unless they have no effect."""
         values = {**rule.defaults, **protocol.values}
         around = self._surroundings(values, source)
         found: dict[str, dict[str, Any]] = {piece.step: dict(piece.sets) for piece in pieces}

@@ -164,7 +164,7 @@ _PART_OF_OTHERS = {
     "assign_series": "the series are an input of their own in Scipion",
 }
 _TAKEN_OVER: Mapping[str, tuple[Kind, ...]] = {"ctf_from": ("ctf",), "series_from": ("series", "ctf")}
-"""What a node that is part of other nodes takes from its further inputs, by role."""
+"""Further inputs, by role, of a node that is part of other nodes."""
 
 
 @dataclass(frozen=True, slots=True)

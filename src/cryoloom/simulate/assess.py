@@ -1,4 +1,4 @@
-"""How far a result is from the truth: the figures benchmarks print, in physical units."""
+"""Distance of a result from the truth: the figures that benchmarks print, in physical units."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def make_camera(params: SimulationParams, rng: np.random.Generator) -> Camera:
         response.astype(np.float32),
         gain.astype(np.float32),
         GainTruth(
-            # An EER camera files its gain as the movies lie.
+            # An EER camera writes its gain in the orientation of the movies.
             quarter_turns=0 if params.camera == "falcon_eer" else params.gain_quarter_turns,
             flip="none" if params.camera == "falcon_eer" else params.gain_flip,
             dead_pixels_yx=dead,
@@ -222,8 +222,8 @@ def counted(
 ) -> NDArray[np.int64]:
     """Counts ``(y, x)`` of an expectation of counted electrons.
 
-    Of those that arrive, each is lost with the probability that another fell within one pixel of it in the
-    same readout: that goes with how many fell there during the frame.
+    Each electron is lost with the probability that another fell within one pixel of it in the same readout,
+    which is proportional to the number that fell there during the frame.
     """
     if coincidence_loss == 0:
         return rng.poisson(expectation)

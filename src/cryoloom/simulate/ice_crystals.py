@@ -18,7 +18,7 @@ from cryoloom.simulate.truth import TiltTruth
 __all__ = ["IceCrystals", "crystal_contrast", "place_crystals"]
 
 _MEAN_FREE_PATH_ANGSTROM = 2500.0
-"""Of electrons that a crystal takes out of the image, reflections and energy losses together."""
+"""Mean free path of electrons in a crystal, for reflections and energy losses together."""
 _FLICKER = 0.5
 """Natural logarithm of the scattering power, rms over tilts."""
 
@@ -54,7 +54,7 @@ def crystal_contrast(
     shape_yx: tuple[int, int],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """What intensity loses to the crystals, ``(y, x)``: ``1 - exp(-path / mean free path)``."""
+    """Fraction of the intensity that the crystals remove, ``(y, x)``: ``1 - exp(-path / mean free path)``."""
     matrix = tilt.pose.matrix
     centres = crystals.centres_xyz_angstrom @ matrix.T + np.append(tilt.shift_xy_angstrom, 0.0)
     power = np.exp(_FLICKER * rng.standard_normal(len(centres)))

@@ -18,7 +18,7 @@ __all__ = ["LivePlan", "play_session"]
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """How a session is played."""
+    """Settings with which a session is replayed."""
 
     seconds_per_tilt: float = 1.0
     n_pieces: int = 3
@@ -30,7 +30,7 @@ class LivePlan:
     missing: frozenset[str] = frozenset()
     """Movies that never come, although the mdoc names them."""
     cut: frozenset[str] = frozenset()
-    """Movies of which only the first pieces come."""
+    """Movies of which only the first part is written."""
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Series that end after so many tilts."""
     late: frozenset[str] = frozenset()
@@ -51,8 +51,8 @@ class _Taken:
 def play_session(source: Path, to: Path, plan: LivePlan) -> None:
     """Write a finished session with SerialEM's or Tomo5's mdocs into a folder as if it were acquired now.
 
-    Files that belong to no tilt (gain reference, truth) are there from the start. An mdoc is written anew
-    with every tilt, its section after the first piece of its movie.
+    Files that belong to no tilt (gain reference, truth) are there from the start. An mdoc is rewritten with
+    every tilt, its section after the first piece of its movie.
     """
     found, _ = series_of_mdocs(source.glob("*.mdoc"))
     movies = MovieFolder([source])

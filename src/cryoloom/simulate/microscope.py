@@ -53,7 +53,7 @@ class Optics:
         self.k2 = frequency_x**2 + frequency_y**2
         self._twice_angle_cos = (frequency_x**2 - frequency_y**2) / self.k2.clamp(min=1e-12)
         self._twice_angle_sin = 2 * frequency_x * frequency_y / self.k2.clamp(min=1e-12)
-        # What a cubic B-spline on the pixel grid takes away, given back; and the atoms' own size.
+        # Correction for the transfer of a cubic B-spline on the pixel grid, and the size of the atoms.
         cubic_y, cubic_x = (torch.from_numpy(cubic_spline_transfer(n)).to(self.k2) for n in self.shape)
         self.cubic_spline_transfer = cubic_y[:, None] * cubic_x[None, : self.k2.shape[1]]
         """Spectrum of an image over that of its cubic B-splines' weights."""
@@ -88,12 +88,12 @@ class Optics:
 
 @dataclass(frozen=True, slots=True)
 class ExposedContrast:
-    """Spectra on the canvas of what intensity loses to the specimen: intensity is ``1 - contrast``."""
+    """Spectra, on the canvas, of the contrast of the specimen: the intensity is ``1 - contrast``."""
 
     damaged_rfft: torch.Tensor
-    """Of what the dose destroys, as it would be undamaged."""
+    """Projection of everything that dose damages, as if it were undamaged."""
     lasting_rfft: torch.Tensor
-    """Of gold, ice and the crystals on it."""
+    """Projection of gold, ice and the crystals on it."""
 
 
 def remaining_after_dose(

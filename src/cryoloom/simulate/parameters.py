@@ -1,4 +1,4 @@
-"""What a simulated session is made of: one frozen set of parameters. The defaults make the demo."""
+"""Parameters of a simulated session: one frozen set. The defaults make the demo."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SimulationParams(BaseModel):
         0.35, gt=0, description="Part of the exposure in which the drift falls to 1/e."
     )
     jitter_angstrom: float = Field(
-        0.25, ge=0, description="Random position of each frame besides, rms per axis."
+        0.25, ge=0, description="Additional random position of each frame, rms per axis."
     )
 
     local_motion_angstrom: float = Field(

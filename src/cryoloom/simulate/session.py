@@ -150,7 +150,7 @@ def _write_mdoc(directory: Path, truth: Truth, records: list[MdocTilt], params: 
 
 
 class _MdocFacts(TypedDict):
-    """What both kinds of mdoc give of a series."""
+    """Content of both kinds of mdoc for a series."""
 
     pixel_size_angstrom: float
     voltage_kv: float

@@ -54,7 +54,7 @@ class Clouds:
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
-    """What the beam meets. ``clouds`` are damaged by dose; gold and the ice itself are not."""
+    """Scatterers in the beam. ``clouds`` are damaged by dose; gold and the ice itself are not."""
 
     clouds: Clouds
     beads_xyz_angstrom: NDArray[np.float64]
@@ -63,9 +63,9 @@ class Specimen:
     membranes: tuple[MembraneTruth, ...]
     crystals: IceCrystals
     normal: NDArray[np.float64]
-    """Of the ice, unit length, in the specimen's frame."""
+    """Normal of the ice, unit length, in the specimen's frame."""
     height_angstrom: float
-    """Of the ice's middle plane above the origin, along the normal."""
+    """Height of the ice's middle plane above the origin, along the normal."""
 
 
 def make_specimen(
@@ -188,7 +188,7 @@ class _Placed:
 
 
 class _CloudBuilder:
-    """Collects clouds given in the ice's frame, and gives them in the specimen's."""
+    """Collects clouds in the ice's frame and converts them to the specimen's frame."""
 
     def __init__(self, slab: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
         self.slab, self.offset = slab, offset

@@ -33,7 +33,7 @@ def nominal_tilts_deg(params: SimulationParams) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class FrameMotion:
-    """How the specimen moves during one exposure, in angstrom, as (y, x)."""
+    """Motion of the specimen during one exposure, in angstrom, as (y, x)."""
 
     positions_yx_angstrom: NDArray[np.float64]
     """At the middle of each frame, ``(n_frames, 2)``, relative to the mean over them."""
@@ -72,7 +72,7 @@ def frame_motion(params: SimulationParams, rng: np.random.Generator, *, blurred:
 def local_motion(
     params: SimulationParams, rng: np.random.Generator, dose_start_per_angstrom2: float
 ) -> LocalMotionTruth | None:
-    """Ice that domes under the beam: a smooth field that dies away within an exposure and with the dose."""
+    """Doming of the ice under the beam: a smooth field that decays within an exposure and with the dose."""
     if params.local_motion_angstrom == 0 or params.n_frames < 2:
         return None
     # Rms over the field of x, y, x^2 - 1/3, x y, y^2 - 1/3.
@@ -156,7 +156,7 @@ def _cosine_through_ice(params: SimulationParams, matrices: NDArray[np.float64])
 
 
 def _flaw(params: SimulationParams, acquisition_index: int) -> str:
-    """What is wrong with this exposure, "" for nothing."""
+    """Fault of this exposure, "" for none."""
     for name, indices in (
         ("dark", params.dark_tilts),
         ("shifted", params.shifted_tilts),

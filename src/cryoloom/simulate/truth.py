@@ -44,9 +44,12 @@ class LocalMotionTruth(_Frozen):
     """
 
     coefficients_yx_angstrom: tuple[tuple[float, float], ...]
-    """Of each term, ``(5, 2)``."""
+    """Coefficients of each term, ``(5, 2)``."""
     course: tuple[float, ...]
-    """Of each frame, relative to the mean over frames; 1 from the exposure's start to its end."""
+    """Course at each frame, relative to the mean over frames.
+
+    It changes by 1 from start to end of the exposure.
+    """
 
     @property
     def control_yx_angstrom(self) -> NDArray[np.float64]:
@@ -79,11 +82,11 @@ class TiltTruth(_Frozen):
     defocus_v_angstrom: float
     astigmatism_angle_deg: float
     phase_shift_deg: float = 0.0
-    """Of a phase plate."""
+    """Phase shift of a phase plate."""
     frame_shifts_yx_angstrom: tuple[tuple[float, float], ...]
     """Specimen's position in each frame, relative to the mean over frames."""
     frame_travel_yx_angstrom: tuple[tuple[float, float], ...] = ()
-    """How far the specimen goes from the beginning to the end of each frame."""
+    """Distance of the specimen between the beginning and the end of each frame."""
     vibration_yx_angstrom: tuple[float, float] = (0.0, 0.0)
     """Amplitude of an oscillation faster than the frames."""
     local_motion: LocalMotionTruth | None = None
@@ -117,7 +120,7 @@ class TiltTruth(_Frozen):
 
 
 class ParticleTruth(_Frozen):
-    """Where the particles of one species are, and how they are turned (reference to specimen)."""
+    """Positions of the particles of one species, and their rotations (reference to specimen)."""
 
     species: str
     positions_xyz_angstrom: Points
@@ -133,7 +136,7 @@ class MembraneTruth(_Frozen):
 
 
 class GainTruth(_Frozen):
-    """How the gain file is to be turned, and what is broken, as rows and columns of the movie."""
+    """Orientation of the gain file, and broken rows and columns of the movie."""
 
     quarter_turns: int
     flip: str

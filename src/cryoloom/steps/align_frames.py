@@ -106,7 +106,7 @@ class AlignFramesParams(StepParams):
 
     dtype: Literal["float16", "float32"] = Field(
         "float16",
-        description="How sums are stored: float16 where it adds less than a ten-thousandth of their "
+        description="Type of the stored sums: float16 where it adds less than a ten-thousandth of their "
         "variance (images of counted electrons), else float32.",
     )
 
@@ -311,12 +311,12 @@ def _summed(
 
 
 def _image_key(context: StepContext, facts: tuple[object, ...], aligned: _Arrays) -> str:
-    """What decides the sums of a movie: the facts of its alignment, and the prior."""
+    """Everything on which the sums of a movie depend: the facts of its alignment, and the prior."""
     return context.partial_key(*facts, np.asarray(aligned["prior_px"], float).tolist())
 
 
 def _without_images(aligned: _Arrays) -> dict[str, NDArray[Any]]:
-    """What is kept of an aligned movie besides its images."""
+    """Data of an aligned movie other than its images."""
     return {name: array for name, array in aligned.items() if array.ndim < 2 or name in _SHIFTS}
 
 
@@ -434,7 +434,7 @@ def _doses(series: TiltSeries, tilt: Tilt, movie: Movie, frames: range, n: int) 
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """How the stacks of a series are begun."""
+    """Function that begins the stacks of a series."""
 
     context: StepContext
     series: TiltSeries
@@ -506,7 +506,7 @@ class _Sinks:
     def stacks(self, keys: Mapping[int, str]) -> tuple[Stack, Stack | None]:
         """The stacks as values of the model. keys : what decides each section."""
         all_images = self.pixels["images"]
-        # How the first tilt's sums can be stored decides the type of all.
+        # The type in which the first tilt's sums can be stored is used for all.
         key_at = {self.place(section): f"{key} {all_images.dtype}" for section, key in keys.items()}
         named = tuple(key_at.get(place, "") for place in range(all_images.shape[0]))
 

@@ -420,7 +420,7 @@ def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
 
 @dataclass(frozen=True, slots=True)
 class _FirstLook:
-    """What the least tilted images show in the smallest tiles."""
+    """Spectra of the least tilted images in the smallest tiles."""
 
     shows_rings: bool
     tile_angstrom: float
@@ -457,7 +457,7 @@ def _first_look(
     params: EstimateCtfParams,
     context: StepContext,
 ) -> _FirstLook:
-    """What images show in the smallest tiles, gold included."""
+    """Spectra of images in the smallest tiles, gold included."""
     stack = series.unweighted_stack
 
     def rings_of(tilt: Tilt) -> TiltRings:
@@ -485,7 +485,7 @@ def _first_look(
 def _facts_of_images(
     series: TiltSeries, tilts: list[Tilt], kind: str, *facts: object
 ) -> tuple[object, ...] | None:
-    """What decides something that is computed from several images; None where it is not known."""
+    """Everything on which a quantity computed from several images depends; None if it is not known."""
     stack = series.unweighted_stack
     images = [image_facts(series, stack, tilt.section or 0) for tilt in tilts]
     return None if None in images else (kind, *facts, images, stack.pixel_size_angstrom)

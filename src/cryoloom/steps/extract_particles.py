@@ -294,7 +294,7 @@ def _write_volumes(
 def _cut_columns(
     rows: ParticleRows, frames: NDArray[np.float64], shown: NDArray[np.int64]
 ) -> dict[str, NDArray[Any]]:
-    """Where each particle was cut, and the axes of its volume."""
+    """Place from which each particle was cut, and the axes of its volume."""
     columns: dict[str, NDArray[Any]] = {"particle": rows.particle[shown]}
     places = rows.positions_xyz_angstrom[shown]
     columns |= {f"{axis}_angstrom": places[:, i] for i, axis in enumerate("xyz")}

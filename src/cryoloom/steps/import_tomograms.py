@@ -34,7 +34,7 @@ from cryoloom.model.limits import plausible
 __all__ = ["ImportTomogramsParams", "import_tomograms"]
 
 _HALF_FOLDERS = ("even", "odd")
-"""Where Warp writes halves, below the folder of the tomograms."""
+"""Folders of Warp's half tomograms, below the folder of the tomograms."""
 _FEWEST_SECTIONS = 8
 """Chosen: fewer sections are an image or a short stack, not a specimen."""
 _SAME_SIZE = 0.01
@@ -100,7 +100,7 @@ def import_tomograms(
 
 
 def _files(place: Path, params: ImportTomogramsParams) -> list[Path]:
-    """The files asked for: one, or those of a folder and of its folders of halves."""
+    """The requested files: one, or those of a folder and of its folders of halves."""
     if place.is_file():
         return [place]
     folders = [place, *(place / name for name in _HALF_FOLDERS if (place / name).is_dir())]

@@ -97,7 +97,8 @@ _LEAST_LIKENESS_AGAIN = 0.3
 _ONE_ORIENTATION = 3.0
 _FIRST_DIAMETERS = 0.2
 """Chosen: detail that distinguishes orientations, in parts of the diameter."""
-# Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
+# A fifth of the diameter, at which a symmetry is not visible; limited by pixels of the images and in
+# angstrom.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
 _LEAST_STEP = 0.92
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
@@ -108,7 +109,7 @@ _SAME_LIKELIHOOD = 0.05
 
 
 class InitialModelParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the initial model."""
 
     symmetry: str = Field(
         "C1",
@@ -196,7 +197,7 @@ RECORDS = (
     Record("passes", "Exponent, band, certainty and likelihood of every pass of every start.", shows="table"),
     Record(
         "own_likeness",
-        "How particles are like themselves under each kind of rotation, in tilts that did not place them.",
+        "Likeness of particles to themselves under each kind of rotation, in tilts not used to place them.",
         shows="table",
     ),
     Record("axes", "The best axis of each order, and how like itself the map is about it.", shows="table"),
@@ -204,7 +205,7 @@ RECORDS = (
 
 
 def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
-    """Of the largest series."""
+    """Memory of the part of the largest series."""
     finest = params.resolution_angstrom or _FINEST_ANGSTROM
     return largest_part_bytes(items, params.diameter_angstrom, finest)
 
@@ -499,7 +500,7 @@ def _with_symmetry(
     group = found.group
     if not found.is_seen:
         return made.map, "C1"
-    # What lies at r of the map lies at Q^T r of the group's frame, and a pose R of the map is R Q there.
+    # The point r of the map is the point Q^T r in the group's frame, and a pose R of the map is R Q there.
     before = worker.kept_poses()
     worker.restore((before[0] @ found.rotation, before[1]))
     imposed = symmetrised(turned_map(made.map, found.rotation.T), group)

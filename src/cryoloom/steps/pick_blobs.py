@@ -49,7 +49,7 @@ Array = NDArray[np.float64]
 
 _USUAL_VOXEL_ANGSTROM = 10.0
 _VOXELS_ACROSS = 20
-"""Chosen: voxels of 10 A, or a twentieth of the diameter; finer detail does not tell balls apart."""
+"""Chosen: voxels of 10 A, or a twentieth of the diameter; finer detail does not distinguish balls."""
 _LEAST_SIGNIFICANCE = 4.0
 """Chosen: below it chance alone has maxima by the thousand; how many of the rest are chance is counted."""
 _LEAST_TAIL = 0.5
@@ -246,7 +246,7 @@ def _not_beside(opposite: Candidates, found: Candidates, reach_voxels: float) ->
 
 
 def _why_nothing(found: Candidates, q_value: Array) -> str:
-    """What is said where nothing was picked."""
+    """Message if nothing was picked."""
     n_clear = int((found.significance > _CLEAR_SIGNIFICANCE).sum())
     if n_clear and q_value.min() < 1:
         return (
@@ -258,11 +258,12 @@ def _why_nothing(found: Candidates, q_value: Array) -> str:
 
 
 def _q_values(heights: Array, opposite: Array) -> Array:
-    """False discovery rate at each height ``(n,)``: maxima that chance makes above it, over all above it.
+    """False discovery rate at each height ``(n,)``.
 
-    Chance makes as many as there are maxima of the other sign, and not less than an exponential tail through
-    these maxima and one more at its foot. Beyond the highest of them the count alone says nothing: it would
-    allow one in twenty objects to be false, but not a single object however clear.
+    Expected maxima above it by chance, over all maxima above it. The number by chance is that of the maxima
+    of the other sign, and at least an exponential tail through these maxima and one more at its foot. Beyond
+    the highest of them the count alone says nothing: it would allow one in twenty objects to be false, but
+    not a single object however clear.
     """
     n_chance = len(opposite) + 1
     scale = max(float((opposite - _LEAST_SIGNIFICANCE).sum()) / n_chance, _LEAST_TAIL)

@@ -57,7 +57,7 @@ _LARGEST_B_ANGSTROM2 = 400.0
 _FSC_THRESHOLD = 0.143
 """Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
 _NOT_JUDGED = "unmasked"
-"""The one curve of an average that another program refined: no resolution means that none was looked for."""
+"""The only curve of an average that another program refined; no resolution means that none was determined."""
 
 
 class PostprocessParams(StepParams):

@@ -198,7 +198,7 @@ class ReconstructParams(StepParams):
     )
     dtype: Literal["float32", "float16"] = Field(
         "float16",
-        description="How voxels are stored: float16 where it adds less than a ten-thousandth of their "
+        description="Type of the stored voxels: float16 where it adds less than a ten-thousandth of their "
         "variance, else float32.",
     )
     orientation: Literal["xyz", "xzy"] = Field(
@@ -262,7 +262,7 @@ def _bytes_stored(series: TiltSeries, params: ReconstructParams) -> int:
 
 
 def _prepared(series: TiltSeries, binning: float, context: StepContext) -> PreparedImages:
-    """What was prepared of the images while the series grew."""
+    """Data of the images prepared while the series grew."""
     stack = series.best_stack
     band = aligned_band(stack.shape_yx, (binning, binning))
     return PreparedImages(context, series, stack, "low frequencies", list(band), context.device)
@@ -300,7 +300,7 @@ def _middle_px(side: int, shift_angstrom: float, pixel_size_angstrom: float, bin
 def _prepared_middles(
     series: TiltSeries, half: str, seen_px: int, binning: float, context: StepContext
 ) -> PreparedImages:
-    """What was prepared of the middles of the images of one half."""
+    """Data prepared from the middles of the images of one half."""
     kind = f"low frequencies of the middle, {half}"
     return PreparedImages(context, series, series.best_stack, kind, seen_px, binning, context.device)
 

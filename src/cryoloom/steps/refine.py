@@ -338,7 +338,7 @@ def _extent(
 ) -> tuple[float, float]:
     """Diameter within which particles are aligned, and the first low-pass, in angstrom.
 
-    Picks that are nearer than twice the range of shifts may be of one particle: their distance tells nothing.
+    Picks nearer than twice the range of shifts may show one particle, so their distance is not used.
     """
     lowpass = params.initial_lowpass_angstrom or _LOWPASS_ANGSTROM
     spacing = spacing_angstrom(rows) if lie_on_surfaces(rows) else None

@@ -67,7 +67,7 @@ __all__ = ["RefineSeriesParams", "refine_series"]
 Array = NDArray[np.float64]
 
 _N_FOLDS, _LEAST_PARTICLES = 4, 8
-"""Chosen: parts of which one is left out in turn, and two particles for each."""
+"""Chosen: number of parts that are left out in turn, and two particles for each."""
 _SETTLED_RESOLUTIONS = 0.1
 """Chosen: rms movement of particles in the images, relative to the resolution, that affects no average."""
 

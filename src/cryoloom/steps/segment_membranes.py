@@ -53,7 +53,7 @@ class SegmentMembranesParams(StepParams):
         description="Smallest response at points of a membrane, in standard deviations of its noise.",
     )
     sure_score: float = Field(
-        8.0, gt=0, description="Smallest highest response of a membrane, in standard deviations of its noise."
+        8.0, gt=0, description="Smallest peak response of a membrane, in standard deviations of its noise."
     )
     min_area_angstrom2: float = Field(
         60_000.0, gt=0, description="Area of the smallest membrane that is kept."

@@ -68,7 +68,7 @@ class TraceFilamentsParams(StepParams):
         description="Smallest response at points of a filament, in standard deviations of its noise.",
     )
     sure_score: float = Field(
-        9.0, gt=0, description="Smallest highest response of a filament, in standard deviations of its noise."
+        9.0, gt=0, description="Smallest peak response of a filament, in standard deviations of its noise."
     )
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
     species: str = Field("filament", description="Name of the filaments.")

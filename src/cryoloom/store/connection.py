@@ -13,7 +13,7 @@ from cryoloom.store.names import FILE_NAME, TABLES_VERSION
 __all__ = ["connected", "errors_named", "open_connection"]
 
 _WAIT_SECONDS = 30.0
-"""How long to wait for the writer's lock; a transaction of the coordinator takes milliseconds."""
+"""Longest wait for the writer's lock; a transaction of the coordinator takes milliseconds."""
 
 
 def open_connection(folder: Path) -> sqlite3.Connection:

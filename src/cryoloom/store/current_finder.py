@@ -88,7 +88,7 @@ class CurrentFinder:
         items: Mapping[int, ItemRecord | None],
         decisions: Mapping[str, Sequence[Decision]],
     ) -> set[str] | None:
-        """Take changed items and decisions; returns the names whose state may be another now.
+        """Apply changed items and decisions; returns the names whose state may have changed.
 
         items : by id; None for deleted ones. decisions : those that apply, by item, of all items for which
         these changed. Nodes and runs are the same as before. Returns None where all must be found anew; the
@@ -112,7 +112,7 @@ class CurrentFinder:
         return {user for name in names for user in self._users.get(name, ())}
 
     def _decide(self, name: str, decided: Sequence[Decision]) -> None:
-        """Take what applies to an item, in the place of what applied before."""
+        """Set the decisions that apply to an item; they replace the earlier ones."""
         for known in (self._decided, self._tilts, self._own, self._left_out):
             known.pop(name, None)
         self._decided[name] = decided
@@ -215,7 +215,7 @@ class CurrentFinder:
         return Standing(node.name, _STATES[item.state], run, item, _why(item))
 
     def _given(self, node: str, output: str) -> _Given:
-        """What a node gives by an output, by name."""
+        """Items that a node gives by an output, by name."""
         gifts = self._gifts.get((node, output))
         if gifts is None:
             gifts = self._gifts[node, output] = _Gifts()
@@ -224,7 +224,7 @@ class CurrentFinder:
         return gifts.by_name
 
     def _given_by(self, node: str, output: str, name: str) -> dict[str, _Gift]:
-        """What the work on one item gives by an output, by name."""
+        """Items that the work on one item gives by an output, by name."""
         standing = self.standings.get(node, {}).get(name)
         if standing is None or standing.state in {"failed", "left_out"}:
             return {}
@@ -286,13 +286,13 @@ class CurrentFinder:
                 return "decisions are not applied yet"
             fed = given[INPUT].get(item.name)
             is_fed = is_gathering or (fed is not None and fed.key != "")
-            return "" if is_fed else "the step before is made anew"
+            return "" if is_fed else "the previous step is recomputed"
         for role, taken in item.made_from["inputs"].items():
             now = given.get(role, {})
             if is_gathering and role == INPUT and set(taken) != {n for n, one in now.items() if one.key}:
                 return "other items are there now"
             if any(n not in now or now[n].key != key for n, key in taken.items()):
-                return "the step before is made anew"
+                return "the previous step is recomputed"
         applied = item.made_from["decisions"]
         if applied is not None and applied != {n: self._tilts[n] for n in _named(item) if n in self._tilts}:
             return "decisions are not applied yet"
@@ -312,7 +312,7 @@ def _place(item: ItemRecord) -> tuple[int, str, str]:
 
 @dataclass(frozen=True)
 class _Gift:
-    """Input of a node: the key of its content if that is current, and key and id of what is shown."""
+    """Input of a node: the key of its content if it is current, and key and id of the item that is shown."""
 
     key: str
     shown_key: str
@@ -324,7 +324,7 @@ _Given = Mapping[str, _Gift]
 
 @dataclass
 class _Gifts:
-    """What a node gives by an output, and whose work gave it."""
+    """Items that a node gives by an output, and the items from which they were made."""
 
     by_name: dict[str, _Gift] = field(default_factory=dict)
     of_owner: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -332,7 +332,7 @@ class _Gifts:
     """Whether two items gave the same name: which of them counts cannot be followed."""
 
     def put(self, owner: str, given: Mapping[str, _Gift]) -> set[str]:
-        """Take what an item gives, in the place of what it gave before; returns the names that differ."""
+        """Set the items that one item gives; they replace the earlier ones. Returns the names that differ."""
         before = {name: self.by_name.pop(name, None) for name in self.of_owner.pop(owner, ())}
         self.is_ambiguous |= any(name in self.by_name for name in given)
         self.by_name |= given

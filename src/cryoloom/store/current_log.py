@@ -1,4 +1,4 @@
-"""The state of a project, kept between reads: only what depends on a change is looked at again."""
+"""The state of a project, kept between reads: only items that depend on a change are evaluated again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["CurrentLog", "CurrentReading"]
 
 @dataclass(frozen=True, slots=True)
 class CurrentReading:
-    """State of all items of a project, and which of them were looked at again."""
+    """State of all items of a project, and the items that were evaluated again."""
 
     nodes: tuple[CurrentNode, ...]
     runs: tuple[RunRecord, ...]
     """Runs that made the existing results, in the order of the workflow."""
     series: Mapping[str, SeriesState]
-    """By name, in alphabetical order."""
+    """Series by name, in alphabetical order."""
     changed: frozenset[str] | None
     """Names whose state may differ from the reading before; None for all."""
 
@@ -87,7 +87,7 @@ class CurrentLog:
         items: dict[int, ItemRecord | None] = self._reader.items_changed_since(self._number)
         if not items and not decided:
             return set()
-        self._finder = None  # where it fails half-way, all is read anew
+        self._finder = None  # if it fails half-way, everything is read again
         changed = finder.update(self._nodes, items, applied)
         if changed is not None:
             self._look(finder, changed)

@@ -101,7 +101,7 @@ class Database(Reader):
     # Settings of the project
 
     def set_setting(self, name: str, value: str) -> None:
-        """Keep a setting of the project."""
+        """Store a setting of the project."""
         with self._writing() as session:
             session.merge(SettingRow(name=name, value=value))
 
@@ -258,7 +258,7 @@ class Database(Reader):
 
     def _is_whole(self, file: FileRow) -> bool:
         if file.cleaned is not None:
-            return True  # it is made again when it is needed
+            return True  # it is recomputed when it is needed
         path = self._folder / file.path
         return path.exists() and (path.is_dir() or path.stat().st_size == file.bytes)
 

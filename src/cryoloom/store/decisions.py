@@ -119,7 +119,7 @@ class DecisionLog:
             n_before = connection.execute("SELECT count(*) FROM decisions WHERE id <= ?", (last,)).fetchone()[
                 0
             ]
-            if n_before != len(known):  # an older state, or another database has taken the place of this one
+            if n_before != len(known):  # an older state, or another database in its place
                 self._events = read_decisions(connection)
             elif new:
                 has_undo = any(event.undoes is not None for event in new)

@@ -1,4 +1,4 @@
-"""What the files of a project take on the disk."""
+"""Disk space of the files of a project."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ class WorkTime:
     """When the items of a run were made."""
 
     begin: datetime
-    """Of the first one."""
+    """Begin of the first one."""
     end: datetime
-    """Of the last one."""
+    """End of the last one."""
     busy_s: float
     """Time between in which any was worked on."""
 
@@ -101,7 +101,7 @@ class Reader(ABC):
         return tuple(_run(row, comments.get(f"run:{row[0]}", "")) for row in rows)
 
     def takeovers(self) -> set[tuple[int, int]]:
-        """Pairs of runs of which the first reused results of the second."""
+        """Pairs of runs; the first reused results of the second."""
         with self._reading() as connection:
             return set(
                 connection.execute(

@@ -23,7 +23,7 @@ class RunSummary:
     id: int
     step: str
     summary: str
-    """What the step does, in a sentence."""
+    """Purpose of the step, in one sentence."""
     parameters: Mapping[str, Any]
     state: str
     n_done: int
@@ -49,9 +49,9 @@ class SeriesReport:
     particles: Mapping[str, Particles] = field(default_factory=dict)
     """Particles that steps gave, by step."""
     average: Average | None = None
-    """Of an item that gathers particles of several series."""
+    """Average of an item that gathers particles of several series."""
     results: tuple[StepResult, ...] = ()
-    """What every step reported, in the order of the steps."""
+    """Results that every step reported, in the order of the steps."""
     warnings: Sequence[tuple[str, str]] = ()
     """Step and text."""
     failure: tuple[str, str] | None = None

@@ -55,7 +55,7 @@ SECTIONS: Mapping[Section, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How a record is shown, and in which section."""
+    """Function that draws a record, and the section in which it is shown."""
 
     section: Section
     draw: Callable[[SeriesReport, Record, Any], tuple[Plot | DataTable, ...]]

@@ -1,4 +1,4 @@
-"""What was imported, one line per series; series with the same metadata share a line."""
+"""Table of the import, one line per series; series with the same metadata share a line."""
 
 from __future__ import annotations
 

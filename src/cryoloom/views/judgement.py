@@ -45,7 +45,7 @@ class Criterion:
     look_to: float
     why: str
     value: Callable[[SeriesReport, float | None], float | None]
-    """Of a series, given the median tilt axis of the session."""
+    """Value of a series, given the median tilt axis of the session."""
 
     def light(self, value: float | None) -> Light:
         """Class of a value; unknown if there is none."""

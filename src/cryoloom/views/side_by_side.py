@@ -26,12 +26,12 @@ class ComparedRuns:
     names: tuple[str, str]
     """Names of the runs, as `cryoloom compare` takes them."""
     made_by: tuple[str, str]
-    """What did the work: "native", or programs and their versions."""
+    """"native", or the programs that did the work and their versions."""
     same_input: bool
     medians: Mapping[str, Pair]
-    """By figure, over the items that both runs have."""
+    """Medians by figure, over the items that both runs have."""
     figures: Mapping[str, Mapping[str, Pair]]
-    """By item and figure."""
+    """Figures by item and name."""
     not_measurable: Mapping[str, Mapping[str, tuple[str, str]]]
     """Reasons by item and figure; "" if there is none."""
     declared: Mapping[str, Figure]

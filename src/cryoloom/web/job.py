@@ -66,7 +66,7 @@ def start_job(project: Path, title: str, command: Sequence[str], who: str, after
     Raises UserInputError if there is no such job, TransientError if the project cannot be written.
     """
     if after and after not in {job.number for job in jobs_of(project)}:
-        raise UserInputError(f"nothing of number {after} was started from the browser, to be waited for")
+        raise UserInputError(f"no job {after} was started from the browser, so none can be awaited")
     folder = project / _FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ _SERIES = (
     PageCommand("Keep a series", "cryoloom include {series} --project {project}", ("/decide",)),
     PageCommand("Note on a series", "cryoloom comment {series} 'TEXT' --project {project}", ("/decide",)),
 )
-_RESUME = PageCommand("Make anew what is outdated", "cryoloom resume --project {project}", ("/resume",))
+_RESUME = PageCommand("Recompute outdated results", "cryoloom resume --project {project}", ("/resume",))
 _STOP = PageCommand("Stop what runs; finished results stay", "cryoloom stop --project {project}", ("/stop",))
 _EXPORT = PageCommand(
     "Export results (relion5, imod, warp, aretomo, ...)",

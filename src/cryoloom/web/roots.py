@@ -53,6 +53,6 @@ class Roots:
         return path, folders, len(entries) - len(folders)
 
     def listing(self, text: str) -> dict[str, Any]:
-        """What `listed` gives, as data for the dialog that chooses a folder."""
+        """Result of `listed` as data for the dialog that chooses a folder."""
         path, folders, n_files = self.listed(text)
         return {"path": str(path), "folders": [str(folder) for folder in folders], "n_files": n_files}

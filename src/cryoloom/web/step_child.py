@@ -122,7 +122,7 @@ def _check(step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _preview(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run would reuse and compute; nothing is done."""
+    """Items that a run would reuse and compute; nothing is done."""
     project = Project.open(Path(asked["project"]))
     try:
         values = {**asked["parameters"], **asked["links"]}

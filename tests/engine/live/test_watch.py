@@ -177,7 +177,7 @@ def test_a_folder_that_is_not_there_yet_is_waited_for(session, tmp_path):
     project, diary = Project.create(tmp_path / "project"), Diary()
     summary = watching(session, tmp_path / "later", project, diary, idle_minutes=0.3 / MINUTE)
     assert (summary.n_done, summary.failed) == (0, [])
-    assert "later is not there yet" in diary.troubles[0]
+    assert "later does not exist yet" in diary.troubles[0]
     assert project.database.plans() == ()
     timer = threading.Timer(0.5, lambda: shutil.copytree(session / "raw", tmp_path / "later"))
     timer.start()

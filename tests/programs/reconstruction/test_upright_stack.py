@@ -64,7 +64,7 @@ def test_tilts_in_use_in_order_of_tilt(tmp_path):
     [
         ({"axis_deg": 85.0}, "takes aligned images, and those of TS_01 are not; run apply_alignment"),
         ({"shift_xy_angstrom": (0.0, 5.0)}, "takes aligned images"),
-        ({"x_tilt_deg": 1.5}, r"an x-tilt of 1\.50 deg, which tomo3d cannot be given"),
+        ({"x_tilt_deg": 1.5}, r"an x-tilt of 1\.50 deg, which tomo3d does not support"),
     ],
 )
 def test_what_the_program_cannot_be_given_is_refused(pose, sentence):

@@ -93,7 +93,7 @@ def test_a_file_that_was_written_anew_has_a_new_address(made: MadeProject, tmp_p
         assert http.get(f"{base}/info.json").json()["key"] != key
         answer = http.get(f"{base}/{key}/0/z/1.jpg")
         assert answer.status_code == 422
-        assert answer.json()["error"].endswith("was written anew; load the page again")
+        assert answer.json()["error"].endswith("was rewritten; load the page again")
     site.close()
 
 

@@ -33,7 +33,7 @@ def clean(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove files that can be made again, of series that are through; what is recorded stays."""
+    """Remove files of finished series that can be recomputed; records are kept."""
     from cryoloom.engine.coordinator.retention import clean as remove
     from cryoloom.engine.coordinator.retention import parse_keep, removable
     from cryoloom.store.database import Database

@@ -1,4 +1,4 @@
-"""Inputs whose files were removed to save space are made again before what needs them."""
+"""Recompute inputs whose files were removed to save space before the steps that need them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CleanedInputs"]
 
 
 class CleanedInputs:
-    """Results that were taken over though their files are gone, and the work that makes them again."""
+    """Results that were reused although their files were removed, and the work that recomputes them."""
 
     def __init__(self, project: Path, database: Database) -> None:
         self._project, self._database = project, database
@@ -23,7 +23,7 @@ class CleanedInputs:
         self._being_made: set[int] = set()
 
     def note(self, known: ItemRecord, work: WorkItem) -> None:
-        """A result is taken over: keep what makes it, if its files are gone."""
+        """A result is reused: keep the work that recomputes it, if its files were removed."""
         if self._any and known.id is not None and any(file.is_cleaned for file in known.files):
             self._work[known.id] = work
 
@@ -40,7 +40,7 @@ class CleanedInputs:
         return not owners <= self._work.keys() | self._being_made
 
     def needed_by(self, work: WorkItem) -> tuple[bool, list[WorkItem]]:
-        """Whether work must wait for files to be made again, and what of that can begin now.
+        """Whether work must wait for recomputed files, and which of that can begin now.
 
         It comes to its node once more when they are made.
         """

@@ -25,10 +25,10 @@ _LEFT_FREE_BYTES = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class DiskPolicy:
-    """What a project may take of the disk, and what it keeps."""
+    """Disk budget of a project, and the files it keeps."""
 
     budget_bytes: int | None = None
-    """Of all its files together; None for as much as the disk has."""
+    """Limit for all its files together; None for no limit but the disk."""
     keep: Keep = "everything"
     keep_by_node: Mapping[str, Keep] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class DiskBudget:
         """The most that an item of a node took."""
 
     def written(self, outcome: Outcome) -> None:
-        """A task has ended: what it wrote is on the disk now."""
+        """A task has ended: its files are on the disk now."""
         n_bytes = sum(file.bytes for file in outcome.files)
         self._used += n_bytes
         self._made[outcome.task.node] = max(self._made.get(outcome.task.node, 0), n_bytes)

@@ -40,7 +40,7 @@ class PlannedNode:
     unfit: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Why these fail, by name."""
     memory_bytes: int = field(default=0, compare=False)
-    """Largest memory that the step declares for an item; 0 if it cannot tell yet."""
+    """Largest memory that the step declares for an item; 0 if not known yet."""
     seconds: float | None = field(default=None, compare=False)
     """Seconds of all the work, from the median in this project, or the usual time of the step."""
     seconds_are_usual: bool = field(default=False, compare=False)
@@ -105,7 +105,7 @@ def _foreseen(node: Node, series: list[TiltSeries]) -> tuple[int, int | None]:
 
 
 def _usual_seconds(node: Node, names: set[str], series: Mapping[str, TiltSeries]) -> float | None:
-    """Usual seconds of a step on items that come from series of these names; None if it cannot tell."""
+    """Usual seconds of a step on items that come from series of these names; None if not known."""
     usual = find_step(node.step).usual_time
     if usual is None or not names or not names <= set(series):
         return None

@@ -49,11 +49,11 @@ def foreseen_series(series: TiltSeries) -> TiltSeries:
 def foreseen_bytes(
     estimate: MemoryEstimate | None, series: Iterable[TiltSeries], params: StepParams
 ) -> list[int]:
-    """What a step declares for each series; nothing for one it cannot tell of yet."""
+    """Bytes that a step declares for each series, without series for which it cannot be computed yet."""
     found: list[int] = []
     for one in series if estimate is not None else ():
         try:
             found.append(int(estimate(one, params)))  # type: ignore[misc]
-        except (CryoloomError, ValueError):  # it needs pixels, or what an earlier step will find
+        except (CryoloomError, ValueError):  # it needs pixels, or results of an earlier step
             continue
     return found

@@ -203,7 +203,7 @@ def _work(node: Node, name: str, taken: Mapping[str, Taken]) -> WorkItem:
 
 
 def as_tuple(taken: Taken) -> tuple[ItemRecord, ...]:
-    """What is taken by one role, as a tuple: the items gathered, or the single one."""
+    """Items for one role, as a tuple: the gathered ones, or the single one."""
     return taken if isinstance(taken, tuple) else (taken,)
 
 

@@ -1,4 +1,4 @@
-"""What of a project is kept: files that can be made again may be removed to save space.
+"""Files of a project that are kept: others that can be recomputed may be removed to save space.
 
 What is recorded stays: values, figures, curves and logs, and that the files were removed. A step that needs
 one of them later has it made again first (`coordinator.scheduler`).
@@ -41,7 +41,7 @@ class Removable:
     """Relative to the project."""
     bytes: int
     seconds: float
-    """What it took to make them."""
+    """Time that was needed to make them."""
 
 
 def parse_keep(given: Sequence[str]) -> tuple[Keep, dict[str, Keep]]:
@@ -92,7 +92,7 @@ def removable(
 def clean(database: Database, folder: Path, chosen: Sequence[Removable]) -> int:
     """Remove files; gives the bytes that became free. The caller holds the project's lock.
 
-    A crash on the way leaves files of which the project says that they are gone; the next time they go.
+    After a crash, files may remain that are recorded as removed; the next call removes them.
     """
     database.mark_cleaned([one.item.id for one in chosen if one.item.id is not None], _PIXELS)
     for one in chosen:

@@ -53,7 +53,7 @@ class Listener(Protocol):
         """An item is recorded: done, failed or left out, made or reused."""
 
     def processed_ahead(self, outcome: Outcome) -> None:
-        """Work ahead for an item that is still growing is done, or failed."""
+        """Prefetched work for an item that is still growing has ended or failed."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Scheduler:
     plan_id: int | None = None
     """The plan that stores which runs its nodes have."""
     disk: DiskPolicy | None = None
-    """What the project may take of the disk; None if nothing will be written."""
+    """Disk budget of the project; None if nothing will be written."""
     with_own_parameters: bool = True
     """Whether parameters that users set for single series apply."""
 
@@ -143,7 +143,7 @@ class Scheduler:
         return self._summary
 
     def _has_disk(self, task: Task, running: Collection[Task]) -> bool:
-        """Whether what a task will write fits on the disk; where it never will, the work stops here."""
+        """Whether the output of a task fits on the disk; if it never can, the work stops here."""
         try:
             return self._budget is None or self._budget.has_room(task, running)
         except TransientError:

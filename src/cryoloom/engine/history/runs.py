@@ -143,7 +143,7 @@ class Comparison:
     declared: Mapping[str, Figure]
     """What each figure means, by name, as the steps of the runs declare it."""
     medians: Mapping[str, tuple[float | None, float | None]]
-    """Of every figure, over the items that both runs have."""
+    """Medians of every figure, over the items that both runs have."""
     states: Mapping[str, tuple[str, str]]
     """State of every item, with its error or reason; "absent" where a run does not have it."""
     seconds: tuple[float | None, float | None]

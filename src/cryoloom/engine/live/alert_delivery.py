@@ -21,7 +21,7 @@ _COMMAND_SECONDS, _HOOK_SECONDS = 30.0, 10.0
 
 @dataclass(frozen=True)
 class Message:
-    """One thing said, once."""
+    """One message, sent once."""
 
     when: str
     project: str

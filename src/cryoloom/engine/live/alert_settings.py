@@ -53,7 +53,7 @@ class AlertSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limits: dict[str, Limit] = {}
-    """By figure; one without has the usual limits of the session."""
+    """Limits by figure; without an entry, the usual limits of the session apply."""
     at_least: int = Field(3, ge=1, le=100)
     """An alert is raised when so many ..."""
     of_last: int = Field(5, ge=1, le=100)

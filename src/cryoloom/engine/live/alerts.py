@@ -66,7 +66,7 @@ _SHARE_OF_TIME = 20  # of a large project: judging takes at most a twentieth of 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What is wrong now."""
+    """Current alerts."""
 
     subject: str
     """A figure, ``failed`` or ``quiet``; there is one alert a subject at a time."""
@@ -182,7 +182,10 @@ def keep_alert_log(project: Path, log: AlertLog) -> None:
 def judged(
     log: AlertLog, alerts: Sequence[Alert], settings: AlertSettings, now: float, name: str
 ) -> AlertLog:
-    """The log after a look: what began and what ended is said once, and is to be delivered."""
+    """The log after an evaluation.
+
+    Each alert that began or ended is announced once and has to be delivered.
+    """
     active = {alert.subject: alert for alert in alerts}
     when = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     began = [

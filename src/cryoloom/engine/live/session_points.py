@@ -24,7 +24,7 @@ __all__ = [
 _LEAST_POINTS = 4
 """Chosen: fewer have no usual range."""
 _N_FOR_RATE = 8
-"""Chosen: series whose ends tell the present rate."""
+"""Chosen: number of last series from whose ends the present rate follows."""
 _USUAL_DEVIATIONS = 4.5
 """Chosen: of normal values one in 150,000 lies outside."""
 #: Chosen: least deviation as a fraction of the median, for figures that hardly vary.
@@ -124,7 +124,7 @@ def seconds_to_go(points: Sequence[SeriesPoint], n_steps: int) -> float | None:
 
 
 def usual_limits(values: Sequence[float | None]) -> tuple[float, float] | None:
-    """What is usual in a session: median and 4.5 robust standard deviations; None of fewer than 4 values."""
+    """Usual range in a session: median and 4.5 robust standard deviations; None for fewer than 4 values."""
     known = np.array([v for v in values if v is not None and np.isfinite(v)])
     if len(known) < _LEAST_POINTS:
         return None

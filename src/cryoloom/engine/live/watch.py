@@ -116,7 +116,7 @@ def _has_come(raw: Path, listener: WatchListener, options: WatchOptions) -> bool
         waited = time.monotonic() - began
         if options.idle_minutes is not None and waited > 60 * options.idle_minutes:
             return False
-        listener.watching([], f"{raw} is not there yet; looked for every {options.look_seconds:g} s")
+        listener.watching([], f"{raw} does not exist yet; it is checked every {options.look_seconds:g} s")
         time.sleep(min(options.look_seconds, 1.0))
     return True
 
@@ -148,9 +148,9 @@ class _Session:
         self._report_is_old = False
         self._report_after = 0.0
         self._is_writing = False
-        """Whether a movie was being written when the folder was looked at."""
+        """Whether a movie was being written when the folder was read."""
         self._is_coming = False
-        """Whether the folder changed a short time before it was looked at."""
+        """Whether the folder changed a short time before it was read."""
         self._last_reported: tuple[list[SeriesStatus], Arrivals] = ([], Arrivals())
 
     @property
@@ -288,7 +288,7 @@ class _Session:
         return f"nothing new for {minutes:g} minutes" if quiet >= 60 * minutes else None
 
     def _news(self, one: SeriesNow, had: _Closed, folder: WatchedFolder, node: Node, run: RunRecord) -> str:
-        """What is new of a closed series, or "".
+        """Note on new files of a closed series, or "".
 
         Movies that disappear do not count: raw data are moved away.
         """
@@ -321,7 +321,7 @@ class _Session:
         except DataUnfitError as error:
             made = error
         if note:
-            context.warn(f"{one.name}: {note}; it is made anew")
+            context.warn(f"{one.name}: {note}; it is recomputed")
         if not isinstance(made, DataUnfitError) and len(made.tilts) < n_expected:
             context.warn(f"{one.name}: {len(made.tilts)} of {n_expected} tilts came; closed: {why}")
         record = source_record(one.name, made, node, run, context, time.perf_counter() - clock)

@@ -66,7 +66,7 @@ def keep_status(project: Path, series: Sequence[SeriesStatus], arrivals: Arrival
 
 
 def arrivals_of(project: Path) -> Arrivals:
-    """What arrived lately in a folder that is, or was, being watched."""
+    """Files that arrived recently in a folder that is, or was, watched."""
     return Arrivals(tuple((float(when), int(size)) for when, size in _kept(project)["arrivals"]))
 
 

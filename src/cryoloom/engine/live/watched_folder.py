@@ -77,7 +77,7 @@ class _Seen:
 
     @property
     def state(self) -> tuple[int, int]:
-        """What changes when the file is written."""
+        """Size and time of the last change."""
         return self.size, self.mtime_ns
 
 
@@ -162,7 +162,7 @@ class WatchedFolder:
                 there.discard(path)
                 continue
             except OSError as error:
-                raise TransientError(f"{path} cannot be looked at: {error.strerror}") from error
+                raise TransientError(f"{path} cannot be read: {error.strerror}") from error
             if seen is None or seen.state != (status.st_size, status.st_mtime_ns):
                 self._seen[path] = _Seen(status.st_size, status.st_mtime_ns, now, now)
                 self.last_change = now

@@ -76,7 +76,7 @@ class EngineContext(RunsPrograms):
     """Pool for the parts of the step's work."""
     parts_at_once: int = 1
     log: ItemLog | None = None
-    """Where warnings, figures and the output of programs are written as they come."""
+    """Log to which warnings, figures and the output of programs are written as they come."""
     figures: dict[str, float] = field(default_factory=dict)
     reasons_not_measurable: dict[str, str] = field(default_factory=dict)
     """Why a figure could not be measured, by the figure's name."""

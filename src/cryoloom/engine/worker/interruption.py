@@ -11,7 +11,7 @@ __all__ = ["STOP_FILE", "StepInterrupted", "StillWanted", "ask_to_stop"]
 
 STOP_FILE = "stop"
 _LOOK_SECONDS = 0.1
-"""How often a step that reports its progress checks whether it is still wanted."""
+"""Interval at which a step that reports progress checks whether it was stopped."""
 
 
 class StepInterrupted(Exception):  # noqa: N818 - it is no error

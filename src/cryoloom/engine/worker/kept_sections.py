@@ -104,9 +104,9 @@ class KeptSections:
 
 
 def places_of(keys: Sequence[str | None], there: Mapping[str, int], first: int) -> list[int]:
-    """Place in the file for each section, in the order of the sections where places are free.
+    """Place in the file for each section; free places are filled in the order of the sections.
 
-    there : places of the kept keys. first : place of the first section if no key is kept.
+    there : places of the keys that are kept. first : place of the first section if no key is kept.
     """
     places = [None if key is None else there.get(key) for key in keys]
     taken = {place for place in places if place is not None}

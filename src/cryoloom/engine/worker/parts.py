@@ -68,7 +68,7 @@ class PartTask:
     part: Any
     """Encoded; arrays unchanged."""
     seed: tuple[int, ...]
-    """Of the item, the call of `StepContext.map` and the part."""
+    """Seed of the item, the call of `StepContext.map` and the part."""
     scratch: Path
     """A folder that this part may create."""
     coordinator: str
@@ -82,7 +82,7 @@ class PartOutcome:
     error: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     log: str = ""
-    """What outside programs printed."""
+    """Output of outside programs."""
 
 
 class PartPool(Protocol):
@@ -112,7 +112,7 @@ class PartContext(RunsPrograms):
     warnings: list[str] = field(default_factory=list)
 
     def program_log(self) -> ItemLog:
-        """Of this part; the step adds it to the item's log."""
+        """Log of this part; the step adds it to the item's log."""
         return ItemLog(self.folder / LOG_NAME, "")
 
     def open_movie(self, movie: Movie) -> MovieFrames:

@@ -36,7 +36,7 @@ class FoundProgram:
     place: str
     """For users: the path, the container or the modules."""
     version: str
-    """"" if the program does not say it."""
+    """Version; "" if the program does not print it."""
     settings: SuiteSettings
     container_command: str
 
@@ -96,7 +96,7 @@ def _find(program: Program, settings_json: str, path: str) -> FoundProgram | Non
 
 
 def _located(name: str, suite: SuiteSettings, settings: ProgramSettings, path: str) -> tuple[str, str] | None:
-    """What to start, and the place to show to users; None if it is not found."""
+    """Words to start it, and the place to show to users; None if it is not found."""
     if suite.container is None and not (suite.modules or suite.preamble):
         folders = [str(folder) for folder in (*suite.folders, *settings.folders)]
         found = shutil.which(name, path=os.pathsep.join([*folders, path]))
@@ -151,7 +151,7 @@ def _version(program: Program, executable: str, suite: SuiteSettings, container:
 
 
 def _ask(command: Sequence[str], suite: SuiteSettings) -> str:
-    """What a command prints; "" if it cannot be started or takes too long."""
+    """Output of a command; "" if it cannot be started or takes too long."""
     try:
         done = subprocess.run(
             command,

@@ -60,7 +60,7 @@ class ProgramSettings(BaseModel):
 
 
 def settings_path() -> Path:
-    """Where the settings file is, or would be."""
+    """Path of the settings file, which need not exist."""
     given = os.environ.get(SETTINGS_VARIABLE)
     if given:
         return Path(given)

@@ -20,7 +20,7 @@ N_TORCH_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one worker may use."""
+    """Resources of one worker."""
 
     device: str
     n_threads: int

@@ -273,7 +273,7 @@ def bytes_per_part(task: Task) -> int:
 
 
 def bytes_stored(task: Task) -> int:
-    """What the step declares that its files for this item will take; 0 where it does not tell."""
+    """Size of the files for this item, as the step declares it; 0 if it does not."""
     return _estimate(find_step(task.step).bytes_stored, task)
 
 

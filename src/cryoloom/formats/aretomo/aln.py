@@ -42,7 +42,7 @@ __all__ = ["AlnFile", "read_aln", "read_aretomo", "write_aln", "write_aretomo"]
 
 _GLOBAL_COLUMNS = 10
 _LOCAL_COLUMNS = 7
-"""Of AreTomo's tables: per tilt, and per patch of a tilt."""
+"""Columns of AreTomo's tables: per tilt, and per patch of a tilt."""
 _WARP_CONTROLS = 10
 """Along x and y: AreTomo's weights fall to 1/e within a tenth of the image."""
 _LEAST_MISFIT_PX = 0.25

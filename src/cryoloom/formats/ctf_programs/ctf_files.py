@@ -17,7 +17,7 @@ from cryoloom.model import TiltSeries
 
 __all__ = ["ctf_digests", "find_ctf", "read_ctf"]
 
-# What the programs call the file of a series NAME; RELION's and Gctf's tables are one kind.
+# File names of the programs for a series NAME; RELION's and Gctf's tables have the same format.
 _NAMES = {
     "imod": ("{series}.defocus",),
     "aretomo": ("{series}_CTF.txt",),

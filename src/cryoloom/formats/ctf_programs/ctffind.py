@@ -48,7 +48,7 @@ class _Row:
     """None where the program's fit went astray."""
     thickness_angstrom: float | None = None
     impossible: str = ""
-    """What is wrong with the values of a fit that went astray."""
+    """Fault in the values of a failed fit."""
 
 
 def read_ctffind(path: Path) -> ForeignCtf:
@@ -174,7 +174,7 @@ def _row(values: list[float], path: Path) -> _Row:
 
 
 def _astray_note(rows: list[_Row]) -> tuple[str, ...]:
-    """What was left out because no fit gives such values."""
+    """Notes on values that were left out because they are impossible for a fit."""
     astray = [row for row in rows if row.ctf is None]
     if not astray:
         return ()
@@ -195,4 +195,4 @@ def _thickness_note(rows: list[_Row]) -> tuple[str, ...]:
     values = sorted(row.thickness_angstrom for row in rows if row.thickness_angstrom)
     if not values:
         return ()
-    return (f"its thickness of {values[len(values) // 2]:.0f} A (median) is given here and kept nowhere",)
+    return (f"its thickness of {values[len(values) // 2]:.0f} A (median) is reported here only",)

@@ -87,8 +87,8 @@ def ctf_of(
 ) -> Ctf:
     """CTF with the larger defocus first; ``angle_deg`` is that of defocus 1.
 
-    A resolution that is no number above 0 was not found. where : the row of a file, for messages. Raises
-    DataUnfitError for a value that is not finite or impossible.
+    A resolution that is not a positive number counts as not found. where : the row of a file, for messages.
+    Raises DataUnfitError for a value that is not finite or impossible.
     """
     for quantity, value in (
         ("defocus", defocus_1_angstrom),

@@ -65,8 +65,8 @@ def read_dynamo_table(
 ) -> ParticleRows:
     """Particles of a table, in its order.
 
-    shapes_px : (z, y, x) of each tomogram by its number in column 20. names : of each tomogram; its number
-    otherwise. Raises DataUnfitError for a file that is not a table, or a tomogram without a shape.
+    shapes_px : (z, y, x) of each tomogram by its number in column 20. names : of each tomogram; by default
+        its number. Raises DataUnfitError for a file that is not a table, or a tomogram without a shape.
     """
     values = read_dynamo_columns(table)
     number = values[:, 19].astype(int)

@@ -1,4 +1,4 @@
-"""What files hold, as short texts: so that a result made from a file is made again when the file changes."""
+"""Digests of the contents of files: a result made from a file is recomputed when the file changes."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class ForeignAlignment:
     left_out: tuple[tuple[int, tuple[float, ...]], ...] = ()
     """Section and possible tilts of images without a view; the views may be counted without them."""
     notes: tuple[str, ...] = ()
-    """What of the file cannot be kept."""
+    """Notes on parts of the file that cannot be kept."""
     settings: Mapping[str, float | str] = field(default_factory=dict)
     """Other settings of the program: binning, thickness, offsets; pixels are its unbinned ones."""
 
@@ -51,9 +51,10 @@ def scaled_pixel_size(
     shape_yx: tuple[int, int],
     pixel_size_angstrom: float,
 ) -> float:
-    """Pixel size of the images a file was made from, which gives their size; that of ours where it does not.
+    """Pixel size of the images from which a file was made; that of our images if the file has no image size.
 
-    Images of another size are taken to be ours binned or not: the sides must have the same ratio to a pixel.
+    Images of another size are taken as our images at another binning: both sides must have the same ratio, to
+    a pixel.
     """
     if source_shape_yx is None or source_shape_yx == shape_yx:
         return pixel_size_angstrom

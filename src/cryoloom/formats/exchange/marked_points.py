@@ -43,7 +43,7 @@ class MarkedPoints:
     """Name or number if the file contains it, else ""."""
     shape: str = ""
     pixel_size_angstrom: float | None = None
-    """Of the volume they were picked in, if the file contains it."""
+    """Pixel size of the volume in which they were picked, if the file contains it."""
 
 
 def read_marked_points(path: Path) -> tuple[MarkedPoints, ...]:

@@ -1,4 +1,4 @@
-"""What every export needs: pixels under the name a program expects, poses it can read, and notes."""
+"""Parts of every export: pixels under the name a program expects, poses it can read, and notes."""
 
 from __future__ import annotations
 

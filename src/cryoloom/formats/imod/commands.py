@@ -47,7 +47,7 @@ class TiltCommand:
     has_z_factors: bool = False
     local_file: str | None = None
     binning: int = 1
-    """Of the aligned stack it reads."""
+    """Binning of the aligned stack that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class NewstackCommand:
     """Settings of a newst.com or prenewst.com for the stack it makes."""
 
     binning: int = 1
-    """Of its output against its input."""
+    """Binning of its output relative to its input."""
     offset_xy_px: tuple[float, float] = (0.0, 0.0)
     """Pixels of the input."""
     size_xy: tuple[int, int] | None = None

@@ -29,8 +29,8 @@ def write_imod(
 ) -> tuple[Path, ...]:
     """One folder a series in ``directory``, each with what `_write_series` lists; all of them checked.
 
-    A series that is not aligned gets its stack and nominal angles; one aligned in part is left out, which
-    ``NOTES.txt`` says. ``link`` as in `place_pixels`.
+    A series that is not aligned gets its stack and nominal angles; one aligned in part is left out, with a
+    note in ``NOTES.txt``. ``link`` as in `place_pixels`.
     """
     fit, notes = exportable(items, check_exportable)
     written: list[Path] = []

@@ -41,7 +41,7 @@ class ImodWarps:
     misfit_px: float
     """Rms on the plane z = 0."""
     misfit_at_height_px: float
-    """The same at the height asked about, above and below."""
+    """The same at the given height, above and below it."""
 
 
 def warps_of_imod(
@@ -96,9 +96,9 @@ def _positions(
     pixel_size_angstrom: float,
     shape_yx: tuple[int, int],
 ) -> tuple[Array, Array]:
-    """Where IMOD and where the pose alone see points of a plane, ``(n, 2)`` each in angstrom.
+    """Projections of points of a plane by IMOD and by the pose alone, ``(n, 2)`` each in angstrom.
 
-    The points are those that the pose sees on a grid over the image.
+    The points are those that the pose projects onto a grid over the image.
     """
     along = [np.linspace(-0.5, 0.5, _SAMPLES) * n * pixel_size_angstrom for n in shape_yx[::-1]]
     reprojected = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)

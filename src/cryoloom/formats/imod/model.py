@@ -42,11 +42,11 @@ class ImodModel:
     shape_zyx: tuple[int, int, int]
     objects: tuple[ImodObject, ...]
     pixel_size_angstrom: float | None = None
-    """Of that image; None if the file does not contain it."""
+    """Pixel size of that image; None if the file does not contain it."""
 
 
 def read_model(path: Path) -> ImodModel:
-    """Read contours; meshes, views and looks are passed over."""
+    """Read contours; meshes and display settings are ignored."""
     try:
         data = path.read_bytes()
     except OSError as error:

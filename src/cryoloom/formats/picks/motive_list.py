@@ -162,7 +162,7 @@ def _particles(
     half: NDArray[np.int64] | None,
 ) -> ParticleRows:
     names = [name_of_number(int(number), volumes) for number in tomograms]
-    # Of tomograms that are not asked for the places stay unknown.
+    # Positions in tomograms that are not requested stay unknown.
     positions = np.full((len(names), 3), np.nan)
     for name in set(names):
         mine = np.array([one == name for one in names])

@@ -102,7 +102,7 @@ def _read_dynamo(path: Path, volumes: Volumes) -> ParticleRows:
     if len(set(tags.tolist())) == 1 and len(volumes) == 1:
         names = {int(tags[0]): next(iter(volumes))}
     shapes = {number: volumes[name].shape_zyx for number, name in names.items()}
-    # Of other tomograms only the number is known; their places mean nothing here and are not taken.
+    # Of other tomograms only the number is known; their positions are not used.
     shapes |= {number: (0, 0, 0) for number in set(tags.tolist()) - set(shapes)}
     return read_dynamo_table(path, sizes.pop(), shapes, names)
 
@@ -204,7 +204,7 @@ def format_of_file(path: Path) -> str:
 
 
 def lost_in(name: str, rows: ParticleRows) -> list[str]:
-    """What particles have and a format cannot carry, in words."""
+    """Properties of the particles that a format cannot store, in words."""
     words = {
         "rotations": "rotations",
         "prior_directions": "expected directions (priors)",

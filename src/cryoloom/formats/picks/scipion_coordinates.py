@@ -36,7 +36,7 @@ _COLUMNS = {
 
 
 def read_scipion(path: Path, volumes: Volumes) -> ParticleRows:
-    """Coordinates of a set, in its order. Raises DataUnfitError for a database that is no such set."""
+    """Coordinates of a set, in its order. Raises DataUnfitError if the database is not such a set."""
     rows, rate = _objects(path)
     if not rows:
         return ParticleRows.of("", np.zeros((0, 3)))

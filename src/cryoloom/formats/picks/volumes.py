@@ -37,7 +37,7 @@ class PickVolume:
 
 
 Volumes = Mapping[str, PickVolume]
-"""By name of the tomogram."""
+"""Volumes by name of the tomogram."""
 
 
 def volume_of(volumes: Volumes, name: str, program: str) -> PickVolume:

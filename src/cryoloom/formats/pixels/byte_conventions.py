@@ -1,4 +1,4 @@
-"""How a program stored numbers in an MRC file, checked against the numbers themselves.
+"""Storage of numbers in an MRC file, checked against the numbers themselves.
 
 The header's flags come first: IMOD's stamp and its bit for signed bytes, the machine stamp for the byte
 order. Programs get both wrong. An image shows which reading is right: neighbouring grey values are about
@@ -19,7 +19,7 @@ __all__ = ["byte_order_is_swapped", "signedness"]
 _FEWEST = 64
 """Values of a sample below which it gives nothing."""
 _FEWEST_DIFFERENT = 8
-"""Chosen: values of a sample that do not differ tell nothing."""
+"""Chosen: values of a sample that do not differ carry no information."""
 _CLEARLY = 20.0
 """Ratio of frequencies that overrules a flag."""
 _SENSELESS, _SENSIBLE = 0.05, 0.001

@@ -134,7 +134,7 @@ def _frame_directories(path: Path) -> list[TiffDirectory]:
     for i, frame in enumerate(frames):
         if frame.shape_yx != frames[0].shape_yx or _Coding.of(frame) != _Coding.of(frames[0]):
             raise DataUnfitError(
-                f"frame {i} of {path.name} is coded unlike frame 0; copy it again from the camera's disk",
+                f"frame {i} of {path.name} is encoded unlike frame 0; copy it again from the camera's disk",
                 got_yx=frame.shape_yx,
                 expected_yx=frames[0].shape_yx,
             )

@@ -45,7 +45,10 @@ def write_gain_mrc(path: Path, gain: NDArray[np.float32], pixel_size_angstrom: f
 
 
 def _finish_header(file: Any, pixel_size_angstrom: float) -> None:
-    """Pixel size, and no label: mrcfile's holds the time, and the same seed shall give the same file."""
+    """Set the pixel size, and no label.
+
+    Mrcfile writes the time into it, and the same seed must give the same file.
+    """
     file.voxel_size = pixel_size_angstrom
     file.header.nlabl = 0
     file.header.label[:] = b""

@@ -108,7 +108,7 @@ class MrcPixels:
 
     @property
     def note(self) -> str:
-        """Why the numbers are read otherwise than the header says; "" if they are not."""
+        """Why the numbers are not read as the header declares them; "" if they are."""
         return self._layout.note
 
     @property

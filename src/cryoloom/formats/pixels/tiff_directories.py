@@ -1,7 +1,8 @@
-"""The directories of a TIFF or BigTIFF file: what a movie reader must know before it reads a pixel.
+"""The directories of a TIFF or BigTIFF file: the information a movie reader needs before it reads pixels.
 
-TIFF Revision 6.0 (1992), section 2; BigTIFF differs by eight-byte counts and offsets. Readers of pixels trust
-the chain of directories and end quietly where it is cut; here a truncated file is detected.
+TIFF Revision 6.0 (1992), section 2; BigTIFF differs by eight-byte counts and offsets. Libraries that read
+pixels follow the chain of directories and stop without an error if it is truncated; a truncated file is
+detected here.
 """
 
 from __future__ import annotations

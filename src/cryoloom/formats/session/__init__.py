@@ -1,1 +1,1 @@
-"""What a microscope leaves: mdoc, movie folders, gain and defects."""
+"""Files of a microscope session: mdoc, movie folders, gain and defects."""

@@ -1,4 +1,4 @@
-"""In which order the images of a series were taken: every source is asked, and one rule decides.
+"""Order in which the images of a series were taken: one rule decides between all sources.
 
 A source gives each image a key (a time, a number in a name, a dose), or none. One whose keys are all the same
 is ignored. The strong sources are the clock (DateTime), the number and the time in a movie's name, and
@@ -145,8 +145,8 @@ def _by_line(
         return order, Evidence("order of acquisition", scheme, "user", (given, *sources))
     if len(tilt_deg) > 2 and _follows_angles(line, tilt_deg):
         raise DataUnfitError(
-            "nothing tells in which order the images were taken: no times, prior doses or numbers in names "
-            "that can be read, and the file is sorted by angle; give scheme (dose_symmetric, ascending or "
+            "the order in which the images were taken is not known: no times, prior doses or numbers in "
+            "names can be read, and the file is sorted by angle; give scheme (dose_symmetric, ascending or "
             "descending)"
         )
     evidence = Evidence(
@@ -186,7 +186,7 @@ def _first_few(order: Sequence[int], names: Sequence[str]) -> str:
 
 
 def _tie(party: Sequence[OrderSource], order: Sequence[int], names: Sequence[str]) -> str:
-    """What to say of images that all sources give one and the same place."""
+    """Note on images to which all sources assign the same place."""
     for a, b in pairwise(order):
         pairs = [(source.keys[a], source.keys[b]) for source in party]
         known = [(x, y) for x, y in pairs if x is not None and y is not None]

@@ -1,4 +1,4 @@
-"""Pixel size, voltage and frames of a series: what every source says, and which one counts."""
+"""Pixel size, voltage and frames of a series: the value of every source, and the one that is used."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cryoloom.model.limits import plausible
 __all__ = ["movie_pixel_size", "number_of_frames", "stack_pixel_size", "voltage"]
 
 _UNKNOWN_SIZE_ANGSTROM = 1.0
-"""What programs write that do not know a pixel size."""
+"""Values that programs write if they do not know the pixel size."""
 _TOLERANCE = 0.02
 """Headers and mdocs round to a hundredth of an angstrom; calibrations differ by more."""
 _DEFAULT_KV = 300.0
-"""Voltage of most microscopes for tomography; said in the note."""
+"""Voltage of most microscopes for tomography; the note mentions it."""
 _USUAL_ANGSTROM = (0.2, 60.0)
 """Pixels of tomography, from super-resolution at the highest magnification to maps binned by 16."""
 _NOT_WHOLE = 0.1
@@ -112,7 +112,7 @@ def voltage(mdoc: Mdoc | None, user_kv: float | None) -> tuple[float, Evidence]:
 
 
 def number_of_frames(movies: Sequence[Movie], in_mdoc: Sequence[int | None]) -> Evidence:
-    """Frames of the movies as their files hold them, and what the mdoc says; the files count.
+    """Frames of the movies according to their files and to the mdoc; the files decide.
 
     EER is left out of the comparison: acquisition programs write 1 for it.
     """

@@ -39,7 +39,7 @@ def load_defects(path: Path, shape_yx: tuple[int, int]) -> NDArray[np.bool_]:
         return _serialem(lines, shape_yx) if is_serialem else _motioncor(lines, shape_yx)
     except ValueError as error:
         raise DataUnfitError(
-            f"{path.name} is not a defect list as SerialEM or MotionCor write ({error}); give one that fits"
+            f"{path.name} is not a defect list as SerialEM or MotionCor write ({error}); use one of these"
         ) from error
 
 

@@ -43,7 +43,7 @@ _FEWEST_TWICE = 3
 _MOST_DOSE_PER_TILT = 1000.0
 """Chosen: no tilt has so much; such a number has another unit."""
 _MUCH_DOSE = 500.0
-"""Of a whole series: usual ones have 60 to 200 e/A^2. More may be electrons per pixel."""
+"""Dose of a whole series: usual ones have 60 to 200 e/A^2. A larger number may be electrons per pixel."""
 _FEWEST_OF_A_TOTAL = 4
 """Images whose doses grow like a running total, for it to be one."""
 _EQUAL_DOSES = 0.02
@@ -184,7 +184,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
     if lacking and names_say and any(abs(b - a) > _ANGLE_TOLERANCE_DEG for a, b, _ in both):
         raise DataUnfitError(
             f"TiltAngle of {lacking[0]} is missing or impossible, and the tilts in the names of other movies "
-            "are not their TiltAngle, so that nothing tells its tilt; correct the TiltAngle lines, or "
+            "are not their TiltAngle, so that its tilt is not known; correct the TiltAngle lines, or "
             "import by pattern"
         )
     if lacking:
@@ -217,7 +217,7 @@ def require_signs(tilt_deg: Sequence[float]) -> None:
 
 
 def _what_angles_lost(both: Sequence[tuple[float, float]]) -> str:
-    """How TiltAngle is made from the tilt in the name, if it is worth less than that: pairs of both."""
+    """How TiltAngle is derived from the tilt in the name, if it carries less information: pairs of both."""
     signs = {b > 0 for _, b in both if abs(b) > _ANGLE_TOLERANCE_DEG}
     if len(signs) == 2 and all(abs(a - abs(b)) <= _ANGLE_TOLERANCE_DEG for a, b in both):
         return "without their sign"
@@ -227,7 +227,7 @@ def _what_angles_lost(both: Sequence[tuple[float, float]]) -> str:
 
 
 def _angles_note(both: Sequence[tuple[float, float, str]]) -> str:
-    """What names say that angles do not; raises DataUnfitError where they are crossed."""
+    """Notes on names that differ from the angles; raises DataUnfitError if they are interchanged."""
     differences = [b - a for a, b, _ in both]
     typical = median(differences)
     wrong = [one for one in both if abs(one[1] - one[0]) > _ANGLE_TOLERANCE_DEG]

@@ -1,4 +1,4 @@
-"""Find a session's mdoc files in the folder a user names, or near it, and say where was looked."""
+"""Find a session's mdoc files in or near the folder that a user names, and report the searched places."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LEVELS_ABOVE = 2
 
 @dataclass(frozen=True, slots=True)
 class FoundFiles:
-    """Files found, and in words where was looked for them."""
+    """Files found, and the searched places in words."""
 
     paths: tuple[Path, ...]
     searched: str
     note: str = ""
-    """That the files lie elsewhere than the user said; "" if they do not."""
+    """Note that the files lie in another place than the user named; "" if they do not."""
     is_beside: bool = False
     """True if they lie in another branch of folders: they may be of another session too."""
 

@@ -28,7 +28,7 @@ __all__ = [
 # An angle with its decimal point is distinguished from the digits of names and dates, so it is tried first.
 _ANGLES = (r"[-+]?\d+\.\d+", r"[-+]?\d+(?:\.\d+)?")
 _MINUS_IS_A_SIGN, _MINUS_SEPARATES = r"(?:(?=[-+])|[-_.])", r"[-_.]"
-"""What stands for a separator: nothing before a sign, which is then the angle's, or any of the three."""
+"""Separators: nothing before a sign, which then belongs to the angle, or any of the three."""
 _TOKENS = {"{TS}": r"(?P<TS>[^/]+?)", "{TO}": r"(?P<TO>\d+)", "{TA}": "(?P<TA>ANGLE)"}
 
 
@@ -107,7 +107,7 @@ class MovieFolder:
 
 
 def name_key(name: str) -> str:
-    """What two names have in common that are the same: case and the way accents are written do not count.
+    """Form in which equal names are compared: case and the encoding of accents are ignored.
 
     macOS writes "ü" as "u" and its dots, Windows as one letter.
     """

@@ -15,7 +15,7 @@ _WITH_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 
 
 class AmbiguousNumberError(ValueError):
-    """A text whose commas may part numbers or be decimal commas."""
+    """A text whose commas may separate numbers or be decimal commas."""
 
 
 def parse_numbers(text: str, n_expected: int | None = None) -> tuple[float, ...]:

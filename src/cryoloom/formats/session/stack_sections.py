@@ -50,7 +50,7 @@ class AngleSource:
     name: str
     tilt_deg: tuple[float, ...]
     is_given: bool = False
-    """True if the user named the file: then it counts whatever others say."""
+    """True if the user named the file: it is then used even if other sources differ."""
 
 
 def match_sections(
@@ -199,7 +199,7 @@ def _agree(a_deg: Sequence[float], b_deg: Sequence[float]) -> bool:
 
 
 def note_on_other_angles(used: AngleSource, other: AngleSource) -> str:
-    """What to say of a second file of angles that lies beside a stack and contradicts the first."""
+    """Note on a second file of angles beside a stack that contradicts the first."""
     if _agree(used.tilt_deg, other.tilt_deg):
         return ""
     if len(used.tilt_deg) != len(other.tilt_deg):
@@ -223,7 +223,7 @@ def _disagreement(given: Sequence[AngleSource]) -> str:
 
 
 def _offset_note(first: AngleSource, mdoc: str, mdoc_deg: Sequence[float]) -> str:
-    """What to say where all angles differ by one offset that alignment does not refine."""
+    """Note on angles that all differ by one offset that alignment does not refine."""
     offset = float(np.median(np.subtract(first.tilt_deg, mdoc_deg)))
     if abs(offset) <= _REFINED_DEG:
         return ""
@@ -251,7 +251,7 @@ def _brightness_fits_file(
 
 
 def note_on_brightness(tilt_deg: Array, acquisition_index: NDArray[np.int64], brightness: Array) -> str:
-    """What to say where the light that passes fits the same angles in another order far better.
+    """Note if the transmitted intensity fits the same angles in another order far better.
 
     Each ``(section,)``. The other orders are those in which stacks are written: ascending, and as acquired.
     """

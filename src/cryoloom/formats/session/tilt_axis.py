@@ -79,7 +79,7 @@ def read_tilt_axis(
 
 
 def axis_evidence(reading: AxisReading | None, user_deg: float | None) -> Evidence:
-    """What the file and the user say of the axis, and what else the file's fields may mean."""
+    """Tilt axis according to the file and the user, and other possible meanings of the file's fields."""
     quantity = "tilt axis, degrees"
     user = () if user_deg is None else (Source("user", user_deg),)
     if reading is None:
@@ -159,7 +159,7 @@ def _titles_note(titles: Sequence[str]) -> str:
 
 
 def _sections_note(rotation_angles_deg: Sequence[float]) -> str:
-    """What to say of sections that give different angles: images of two magnifications or cameras."""
+    """Note on sections that give different angles: images of two magnifications or cameras."""
     common = _common(rotation_angles_deg)
     fit = [value for angle in rotation_angles_deg if (value := plausible("tilt axis", angle)) is not None]
     others = [value for value in fit if common is not None and _apart(value, common) > _AGREEMENT_DEG]

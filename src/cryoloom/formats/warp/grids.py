@@ -28,7 +28,7 @@ _N_EXPORTED = 9
 _MOST_CONTROLS = 12
 """Chosen: control points along an axis; Warp's usual grids have fewer nodes."""
 _LEAST_ANGSTROM = 0.01
-"""What differs less over an image is one shift."""
+"""Displacements that differ by less over an image are replaced by one shift."""
 _MOVEMENTS = ("GridMovementX", "GridMovementY")
 
 
@@ -85,11 +85,11 @@ class WarpGrid:
 def movements(
     root: ElementTree.Element, n_tilts: int, extent_xy_angstrom: tuple[float, float] | None = None
 ) -> tuple[Array, list[ImageWarp | None], float]:
-    """What a series' movement grids add to its poses: shifts, displacements, and the misfit of the latter.
+    """Corrections of a series' poses by its movement grids.
 
-    Shifts are ``(tilt, 2)`` in angstrom. The misfit is the largest root mean square, over an image, between
-    displacement and grid, in angstrom. Raises ValueError if grids differ over the image, and neither the
-    file nor ``extent_xy_angstrom`` shows how large that is.
+    Shifts, displacements, and the misfit of the latter. Shifts are ``(tilt, 2)`` in angstrom. The misfit is
+    the largest root mean square, over an image, between displacement and grid, in angstrom. Raises ValueError
+    if grids differ over the image, and neither the file nor ``extent_xy_angstrom`` shows how large that is.
     """
     grids = [WarpGrid.read(root, name) or WarpGrid(np.zeros((1, 1, 1))) for name in _MOVEMENTS]
     if not any(grid.varies for grid in grids):

@@ -34,7 +34,7 @@ def patch_levels_numba(
 
 @numba.njit(nogil=True, cache=True)
 def _quantile(ordered: NDArray[np.float32], part: float) -> float:
-    """Value below which a part of ordered values lies, linear between two of them."""
+    """Quantile of sorted values, with linear interpolation."""
     position = part * (len(ordered) - 1)
     i = int(position)
     upper = ordered[min(i + 1, len(ordered) - 1)]

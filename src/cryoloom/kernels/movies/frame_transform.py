@@ -1,8 +1,9 @@
 """Fourier transforms of a movie's frames and back to their sums: vector code on the CPU, torch elsewhere.
 
 A frame is transformed along x in pieces of 32 rows, while their counts are still in the cache, and then along
-y, of which low frequencies are kept. In between lie lines ``(block, y, 32)``: of 16 columns the real parts,
-then the imaginary ones. The way back is the same in the opposite order, and as large as the number of pixels.
+y, of which low frequencies are kept. The intermediate lines ``(block, y, 32)`` hold the real parts of 16
+columns, then their imaginary parts. The inverse does the same in the opposite order, without a division by
+the number of pixels.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def _plan(n: int) -> ColumnTransform | None:
 
 @functools.lru_cache(maxsize=32)
 def _places(n: int) -> NDArray[np.int64]:
-    """Where the transform leaves each frequency."""
+    """Place of each frequency after the transform."""
     order = plan_transform(n).order
     places = np.empty_like(order)
     places[order] = np.arange(n)

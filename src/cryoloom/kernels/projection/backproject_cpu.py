@@ -1,6 +1,6 @@
 """Back-projection of one strip on the CPU: numba, with the innermost sums of `vector_code`.
 
-What limits it: an update costs two loads and two fused multiply-adds per register of rows, in the first-level
+Its limit: an update costs two loads and two fused multiply-adds per register of rows, in the first-level
 cache if the voxels of one x are visited along z, where a column is used again about 1 / sin(tilt) times. The
 running sums over all tilts stay in registers, so the volume is touched once, not once per tilt.
 `benchmarks/backprojection_speed.py` measures it.

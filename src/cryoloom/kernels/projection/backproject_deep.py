@@ -21,7 +21,7 @@ __all__ = ["DepthMixtures", "back_project_deep"]
 
 @dataclass(frozen=True, slots=True)
 class DepthMixtures:
-    """How the images of a strip depend on depth; float64 in the CPU's memory.
+    """Dependence of the images of a strip on depth; float64 in the CPU's memory.
 
     The weights of a tilt's nodes at depth d are ``scale_i prod_(j != i) (d - depth_j)``, or, with a step,
     ``max(0, 1 - |d - depth_i| / step)``, with d held within the tilt's range.

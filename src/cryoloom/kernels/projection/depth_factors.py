@@ -1,4 +1,4 @@
-"""What images are multiplied by to correct them for the contrast transfer at several depths."""
+"""Factors that correct images for the contrast transfer at several depths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHODS = ("multiply", "phase_flip", "wiener")
 
 
 class DepthFactors(NamedTuple):
-    """What spectra are multiplied by: a function of ``c = sin(2 pi turns)``, by tilt, frequency and depth.
+    """Factors of spectra: a function of ``c = sin(2 pi turns)``, by tilt, frequency and depth.
 
     With x and y in cycles per pixel, ``s = k_xx x^2 + k_xy x y + k_yy y^2`` and so on,
     ``turns = d_xx x^2 + d_xy x y + d_yy y^2 + fourth s^2 + constant - depth s``.
@@ -24,7 +24,7 @@ class DepthFactors(NamedTuple):
     first_node: torch.Tensor
     """(tilt + 1,) int64, the depths of tilt t are ``first_node[t]`` to ``first_node[t + 1] - 1``."""
     depths: torch.Tensor
-    """(node,) float32 in the unit that the forms ask for."""
+    """(node,) float32 in the unit of the forms."""
     method: int
     """Index into METHODS: ``c``, its sign, or ``c / (c^2 + noise)``."""
     noise: float

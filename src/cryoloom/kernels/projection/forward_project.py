@@ -43,7 +43,7 @@ def forward_project(volume: torch.Tensor, rays: torch.Tensor, images: torch.Tens
 
 
 def own_taps(scale: torch.Tensor, rays: torch.Tensor, columns: torch.Tensor, n_u: int) -> torch.Tensor:
-    """What a column of an image gives itself and its neighbours by way of the volume, ``(tilt, u, 3)``.
+    """Contribution of an image column to itself and its neighbours through the volume, ``(tilt, u, 3)``.
 
     An image back-projected with the weights ``scale (z, x)`` and projected along its own rays is
     ``sum_k taps[u, k] image[u - 1 + k]``: a ray meets, left and right of it, voxels that took from the ray's

@@ -13,7 +13,7 @@ __all__ = ["row_moments"]
 def row_moments(rows: torch.Tensor, out: torch.Tensor) -> None:
     """Fill ``out`` ``(2, y)`` with mean and variance of ``rows`` ``(y, x)``, both float32.
 
-    Values are summed in float64. A row with a value that is no number has neither.
+    Values are summed in float64. A row with a value that is not a number has neither.
     """
     if tuple(out.shape) != (2, len(rows)) or {rows.dtype, out.dtype} != {torch.float32}:
         raise ValueError(

@@ -202,7 +202,7 @@ def score_poses_numba(
 def sum_equivalents_numba(
     cube: NDArray[np.float32], matrices: NDArray[np.float32], highest: float, summed: NDArray[np.float32]
 ) -> None:
-    """As `fourier_slices.sum_equivalents`; ``(z, y, x, channel)`` of which channel 1 changes sign at -k."""
+    """As `fourier_slices.sum_equivalents`; ``(z, y, x, channel)``; channel 1 changes sign at -k."""
     n_z, n_y, n_x, n_channels = cube.shape
     middle = n_z // 2
     for i in prange(n_z):

@@ -1,4 +1,4 @@
-"""How alike a half cube is at the equivalents of frequencies, for many placings of a point group.
+"""Agreement of a half cube at the equivalents of frequencies, for many placings of a point group.
 
 Cubes are as of `fourier_slices`, read trilinearly. One signature, numba on the CPU and torch on CUDA.
 """

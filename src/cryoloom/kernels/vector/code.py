@@ -174,7 +174,7 @@ def new_columns(n: int) -> Any:
 
 @numba.njit(inline="always")
 def sum_tilts(images: Any, lines: Any, z: Any, last: Any, offsets: Any, weights: Any, target: Any) -> None:
-    """What a line of 32 voxels at height ``z`` sees of all tilts, stored to the address ``target``.
+    """Sum of all tilts for a line of 32 voxels at height ``z``, stored to the address ``target``.
 
     In projection heights take the place of tilts, and image columns that of heights.
 
@@ -199,7 +199,7 @@ def sum_tilts(images: Any, lines: Any, z: Any, last: Any, offsets: Any, weights:
 def locate_voxels(
     _typing: Any, column: Any, geometry: Any, n_taps: Any, n_x: Any, first_z: Any, offsets: Any, weights: Any
 ) -> Any:
-    """Where column ``c`` finds its first voxel at HEIGHT_BLOCK heights, and the shares in it of all its taps.
+    """First voxel of column ``c`` at HEIGHT_BLOCK heights, and the weights of all its taps.
 
     geometry : address of (u0, ux, uz, 1 / ux). At height z the taps are the voxels ``x = floor((c - 1 - u0 -
     uz z) / ux) + 1`` and on, as many as ``n_taps``, which is at most ``n_x``, moved to lie inside the volume.

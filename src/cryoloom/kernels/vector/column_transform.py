@@ -36,7 +36,7 @@ _LARGEST_PART = 256
 
 
 class ColumnTransform(NamedTuple):
-    """How columns of some length are transformed. Make it with `plan_transform`."""
+    """Plan of the transform of columns of one length. Make it with `plan_transform`."""
 
     levels: NDArray[np.int64]
     """(level, 3): its radix, how many groups a part has, and its first number in ``twiddles``."""

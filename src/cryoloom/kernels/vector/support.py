@@ -21,7 +21,7 @@ _TESTED_NUMBA = ((0, 60), (0, 69))
 def vector_code_fits(tensor: torch.Tensor) -> bool:
     """Whether vector code can work on this tensor: it lies in the CPU's memory and numba's version is tested.
 
-    The environment variable ``CRYOLOOM_PORTABLE_KERNELS=1`` says no.
+    The environment variable ``CRYOLOOM_PORTABLE_KERNELS=1`` turns it off.
     """
     return tensor.device.type == "cpu" and _is_supported()
 

@@ -1,4 +1,4 @@
-"""What both versions of AreTomo answer: an alignment, and CTFs counted without the dark tilts."""
+"""Results of both versions of AreTomo: an alignment, and CTFs counted without the dark tilts."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def calls(series: TiltSeries, params: Aretomo3ReconstructParams, workplace: Work
 
 
 def _roles(stack: Stack, params: Aretomo3ReconstructParams) -> list[str]:
-    """What is reconstructed: AreTomo 3 makes both halves or none."""
+    """Roles that are reconstructed: AreTomo 3 makes both halves or none."""
     both = params.halves and {"even", "odd"} <= set(stack.present)
     return ["images", "even", "odd"] if both else ["images"]
 

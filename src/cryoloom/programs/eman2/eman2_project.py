@@ -46,12 +46,12 @@ E2PROC3D = _eman2("e2proc3d.py", "volumes from HDF to MRC")
 
 
 def stack_name(name: str) -> str:
-    """Where EMAN2 looks for a stack: under this folder, files of one name belong together."""
+    """Place where EMAN2 searches a stack: under this folder, files of one name belong together."""
     return f"tiltseries/{name}.mrc"
 
 
 def info_name(name: str) -> str:
-    """Where it keeps what it knows of the stack, from the folder that it works in."""
+    """Path of its data on the stack, relative to its working folder."""
     return f"info/{name}_info.json"
 
 
@@ -94,7 +94,7 @@ def info_file(name: str, series: TiltSeries, *, upside_down: bool, binning: int,
 
 
 def require_size(series: TiltSeries) -> None:
-    """Raise DataUnfitError where EMAN2 ends without a word: images of 512 pixels or fewer."""
+    """Raise DataUnfitError for images of 512 pixels or fewer, with which EMAN2 ends without a message."""
     least = min(series.unweighted_stack.shape_yx)
     if least < _LEAST_PX:
         raise DataUnfitError(

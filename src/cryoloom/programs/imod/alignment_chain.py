@@ -1,4 +1,4 @@
-"""What both of IMOD's alignments share: coarse shifts, the stack that is tracked, and tiltalign.
+"""Common parts of IMOD's two alignments: coarse shifts, the stack that is tracked, and tiltalign.
 
 Images are named ``stack.*`` in the scratch folder. The chain ends with ``stack.xf`` (transforms of the whole
 images), ``stack.tlt`` and ``stack.xtilt``, from which poses are made (`formats.imod.alignment`).

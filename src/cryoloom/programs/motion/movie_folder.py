@@ -52,13 +52,15 @@ MOTION_FIGURES = (
 
 @dataclass(frozen=True, slots=True)
 class MovedTilt:
-    """What a program made of one movie."""
+    """Results of a program for one movie."""
 
     sums: Mapping[str, Path]
     """Files by what they hold: images, even, odd, weighted_images, ..."""
     shifts_yx_px: NDArray[np.float64] | None
-    """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie; None if a program
-    does not say it."""
+    """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie.
+
+    None if a program does not write it.
+    """
     path_angstrom: float | None = None
     """Length of the path, where the shifts are not known."""
 
@@ -76,7 +78,7 @@ def movie_name(tilt: Tilt, series: TiltSeries) -> str:
 
 
 def movie_stem(tilt: Tilt) -> str:
-    """What files of a tilt's movie are called in the scratch folder, without folder and ending."""
+    """Name of a tilt's movie files in the scratch folder, without folder and ending."""
     return f"{tilt.acquisition_index:04d}"
 
 

@@ -1,8 +1,8 @@
 """Correct the motion of every movie with RELION's own implementation of MotionCor2's algorithm.
 
-RELION groups EER frames alike in all movies of a run, so movies whose own dose and frame count ask for
-another grouping get a run of their own. Shifts are those of whole frames; with patches the images are
-corrected locally too, which RELION keeps as a polynomial that is not taken over.
+RELION groups EER frames in the same way in all movies of a run, so movies that need another grouping by their
+own dose and frame count get a separate run. Shifts are those of whole frames. With patches, the images are
+corrected locally too; RELION stores this correction as a polynomial, which is not imported.
 """
 
 from __future__ import annotations

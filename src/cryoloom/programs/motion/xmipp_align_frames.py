@@ -1,8 +1,8 @@
 """Correct the motion of every movie with FlexAlign of Xmipp, and sum its frames.
 
 FlexAlign writes the mean of the aligned frames and, where halves are wanted, the frames themselves, from
-which the sums are made here. Shifts are those of whole frames; local motion is corrected in the images and
-not taken over. Binned shifts are turned into pixels of the movie. Excluded tilts are corrected too.
+which the sums are made here. Shifts are those of whole frames; local motion is corrected in the images but
+not imported. Binned shifts are turned into pixels of the movie. Excluded tilts are corrected too.
 """
 
 from __future__ import annotations

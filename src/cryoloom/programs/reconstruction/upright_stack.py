@@ -44,8 +44,8 @@ def require_upright(series: TiltSeries, program: str) -> None:
             )
         if abs(pose.x_tilt_deg) > _MOST_X_TILT_DEG:
             raise DataUnfitError(
-                f"{series.name} has an x-tilt of {pose.x_tilt_deg:.2f} deg, which {program} cannot be given; "
-                "align without it"
+                f"{series.name} has an x-tilt of {pose.x_tilt_deg:.2f} deg, which {program} does not "
+                "support; align without it"
             )
 
 

@@ -229,7 +229,7 @@ def _with_poses(rows: ParticleRows, found: ParticleRows) -> ParticleRows:
 def tilts_of_project(
     items: Sequence[Particles], star: Path
 ) -> list[tuple[TiltSeries, list[tuple[Tilt, Tilt]]]]:
-    """Every series that RELION tells of anew, and its tilts in use: as they were, and as RELION has them.
+    """Every series that RELION changed, and its tilts in use: before, and as RELION has them.
 
     Tilts are matched by the section of the stack, so nothing is shifted by one. Raises DataUnfitError where
     a tilt is missing.

@@ -45,7 +45,7 @@ MEMBRAIN = Program(
 
 _OUT = "predictions/"
 _THICKNESS_ANGSTROM = 50.0
-"""Of what MemBrain marks: both leaflets."""
+"""Thickness of the regions that MemBrain marks: both leaflets."""
 
 
 class MembrainSegmentMembranesParams(ProgramParams):

@@ -1,8 +1,8 @@
 """Correct the motion of every movie with WarpTools, sum its frames, and estimate the CTF of every tilt.
 
 Its motion model is a grid over image and time; the length of the path is reported, the positions of single
-frames are not taken over. Its CTF of a movie knows no tilt: it is that of the specimen in the middle of the
-image.
+frames are not imported. Its CTF of a movie does not include the tilt: it is that of the specimen in the
+middle of the image.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _root(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        raise DataUnfitError(f"{path} is not a movie's file of Warp: {error}") from error
+        raise DataUnfitError(f"{path} is not Warp's file of a movie: {error}") from error
 
 
 @step(
@@ -225,7 +225,7 @@ def warp_align_frames(series: TiltSeries, params: WarpAlignFramesParams, context
         for tilt, file in zip(series.tilts, files, strict=True)
     ]
     is_eer = series.movie_of(series.tilts[0]).path.suffix.lower() == ".eer"
-    # How WarpTools groups the frames of EER is its own affair, and not known here.
+    # The grouping of EER frames by WarpTools is not known here.
     per_fraction = [None if is_eer else 1] * len(moved)
     made = series_with_sums(series, moved, params.binning, per_fraction, context)
     if not params.estimate_ctf:

@@ -84,7 +84,7 @@ def _places(series: TiltSeries, params: WarpReconstructParams) -> list[str]:
 
 
 def volume_name(name: str, voxel_size_angstrom: float) -> str:
-    """How Warp calls the tomogram of a series, without suffix."""
+    """Warp's name of the tomogram of a series, without suffix."""
     return f"{name}_{voxel_size_angstrom:.2f}Apx"
 
 

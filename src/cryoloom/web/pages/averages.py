@@ -139,7 +139,7 @@ def last_average(request: Request) -> Response:
         "empty",
         name="averages",
         project=project,
-        title="No average is here yet",
+        title="No average yet",
         text="Pick particles on the tomogram page or by template, then refine them.",
         link=f"/p/{project.slug}/tomograms",
         link_text="Tomograms",

@@ -48,7 +48,7 @@ def image_of(request: Request, key: str | None = None) -> Image:
         raise UserInputError("no files were given to this server")
     image = source.image(int(request.path_params["item"]), request.path_params["role"])
     if key is not None and key != image.key:
-        raise DataUnfitError(f"{image.name} was written anew; load the page again")
+        raise DataUnfitError(f"{image.name} was rewritten; load the page again")
     return image
 
 

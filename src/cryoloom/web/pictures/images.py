@@ -29,8 +29,10 @@ __all__ = ["FileOnly", "Image", "ImageShelf", "content_key"]
 _MOST_OPEN = 64
 """Chosen: largest number of open files of a server."""
 _QUIET_SECONDS = 0.15
-"""Chosen: time without a picture being made after which levels are made again; a page asks for the next
-picture within it."""
+"""Chosen: levels are made again when no picture was made for this time.
+
+A page requests the next picture sooner.
+"""
 _LONGEST_PAUSE_SECONDS = 0.5
 """Chosen: for one section, so that levels are made also while somebody scrubs through an image."""
 _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom" / "levels"

@@ -38,10 +38,10 @@ def alerts(
     at_least: Annotated[
         int | None, typer.Option(help="Raise an alert when so many of the last series are beyond a limit.")
     ] = None,
-    of_last: Annotated[int | None, typer.Option(help="How many series count as the last.")] = None,
+    of_last: Annotated[int | None, typer.Option(help="Number of series that count as the last.")] = None,
     quiet_minutes: Annotated[
         float | None,
-        typer.Option(help="Raise an alert when nothing new came for so long; 0: never."),
+        typer.Option(help="Raise an alert if no new file arrived for this time; 0: never."),
     ] = None,
     mute: Annotated[
         list[str], typer.Option(help="Raise no alert of this figure, or of `failed` or `quiet`.")

@@ -1,4 +1,4 @@
-"""Open a result in IMOD's windows, and take back what was made there."""
+"""Open a result in IMOD's windows, and import the changes made there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def imod(
         bool, typer.Option("--only-look", help="Do not take anything back; the files stay.")
     ] = False,
 ) -> None:
-    """Open a tilt series in etomo or a tomogram in 3dmod, and take back the alignment or the points."""
+    """Open a tilt series in etomo or a tomogram in 3dmod, and import the alignment or the points."""
     from cryoloom.cli.conclusion import opened_or_made
     from cryoloom.engine.imod_session import open_in_imod
 
