@@ -208,7 +208,10 @@ class Step:
         return str(getattr(params, self.named_by)) if self.named_by else "all"
 
     def run_ahead(self, item: object, params: StepParams, context: StepContext) -> Any:
-        """Do what is possible for a growing item; returns the item for the following steps, or None."""
+        """Do the possible part of the work for a growing item.
+
+        Returns the item for the following steps, or None.
+        """
         return None if self.ahead is None else self.ahead(item, params, context)
 
 

@@ -17,7 +17,7 @@ __all__ = ["UsualTime"]
 
 @dataclass(frozen=True, slots=True)
 class UsualTime:
-    """Seconds of an item: a fixed part, and one by what the step reads."""
+    """Seconds of an item: a fixed part, and a part proportional to the data that the step reads."""
 
     seconds: float
     per_gigapixel: float = 0.0

@@ -1,4 +1,4 @@
-"""A result opened in IMOD's own windows, and what the user made there taken back as a run.
+"""Open a result in IMOD's own windows, and import the user's changes as a run.
 
 A tilt series is written as an IMOD data set and opened in etomo; its alignment comes back by
 ``import_alignment``. A tomogram is opened in 3dmod with a model; its points come back by ``pick_by_hand``.

@@ -401,7 +401,10 @@ class Project:
     def set_disk_policy(
         self, budget_bytes: int | None = None, keep: Sequence[str] | None = None
     ) -> DiskPolicy:
-        """Change it for this and all later work; what is None stays. keep : as `parse_keep` takes it."""
+        """Change it for this and all later work; None leaves a value unchanged. keep .
+
+        As `parse_keep` takes it.
+        """
         stored = json.loads(self.database.setting(_DISK) or "{}")
         stored |= {} if budget_bytes is None else {"budget_bytes": budget_bytes}
         if keep is not None:
@@ -411,7 +414,7 @@ class Project:
         return self.disk_policy()
 
     def clean(self, keep: Keep, by_node: Mapping[str, Keep] | None = None) -> tuple[Removable, ...]:
-        """Remove these files; gives what was removed. What needs one later makes it again."""
+        """Remove these files; returns those removed. A step that needs one later recomputes it."""
         with coordinator_lock(self.folder):
             chosen = self.removable(keep, by_node)
             clean(self.database, self.folder, chosen)

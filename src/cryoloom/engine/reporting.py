@@ -159,7 +159,7 @@ def _series_report(project: Project, name: str, made: list[tuple[RunRecord, Item
         own = value.own_series
         if own is not None and (own.tilts or series is None):  # that of an imported tomogram knows no tilts
             series = own
-        match value:  # what the report shows of each kind
+        match value:  # the parts of each kind that the report shows
             case Tomogram():
                 tomogram = value
             case Particles():

@@ -47,7 +47,7 @@ def bytes_for_ridges(tomogram: Tomogram, voxel_size_angstrom: float) -> int:
 def ridge_volume(
     tomogram: Tomogram, voxel_size_angstrom: float, *, fill_beads: bool, context: StepContext
 ) -> RidgeVolume:
-    """Matched-filter tomogram (gold filled if asked for); an imported tomogram itself, whitened.
+    """Matched-filter tomogram (gold filled if requested); an imported tomogram itself, whitened.
 
     Progress counts the parts, one step more, and one for the ridges.
     """

@@ -104,7 +104,7 @@ def _common_translation(
 ) -> NDArray[np.float64]:
     """Translation of the specimen ``(3,)`` that agrees with the moves of most tilts' images ``(n, 2)``.
 
-    Each pair of tilts tells one. The height may differ by the thickness of the ice between two right
+    Each pair of tilts gives one. The height may differ by the thickness of the ice between two right
     solutions: at 20 degrees that moves an image by hundreds of angstrom, which a robust fit that begins at 0
     takes for outliers.
     """

@@ -60,10 +60,10 @@ def test_the_common_lines_are_a_second_witness(rng):
 
 def test_the_direction_is_given_by_metadata_and_hands(rng):
     axes = 85.3 + rng.normal(0, 0.05, 4)
-    assert axis_consensus(session(axes)).direction == "as told"
-    assert axis_consensus(session(axes, nominal=-94.0)).direction == "half a turn from told"
+    assert axis_consensus(session(axes)).direction == "as in the metadata"
+    assert axis_consensus(session(axes, nominal=-94.0)).direction == "opposite to the metadata"
     assert axis_consensus(session(axes, nominal=None)).direction == "open"
-    assert axis_consensus(session(axes, hands=(-1.0,) * 4)).direction == "as told"
+    assert axis_consensus(session(axes, hands=(-1.0,) * 4)).direction == "as in the metadata"
     # Metadata half a turn wrong mirror every specimen: all measure the other hand.
     mirrored = axis_consensus(session(axes, hands=(1.0, 1.0, 1.0, -1.0)))
     assert mirrored.direction == "open"

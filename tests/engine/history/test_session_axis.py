@@ -21,7 +21,7 @@ def test_the_axis_of_a_session_comes_from_its_run(project):
     assert found.axis_deg == pytest.approx(85.3)
     assert found.outlying == ("TS_03", "TS_05")
     assert found.common_line_axis_deg == pytest.approx(85.4)
-    assert found.direction == "as told"
+    assert found.direction == "as in the metadata"
     assert [v.hand_agrees for v in found.verdicts] == [True, True, True, True, False]
 
 

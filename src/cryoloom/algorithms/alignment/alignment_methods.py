@@ -494,7 +494,7 @@ def _holds(
 def choose_alignment(
     tried: list[Alignment], usable: NDArray[np.bool_], pixel_size_angstrom: float
 ) -> Alignment | None:
-    """The way whose poses are least in error, by two halves of its tracks and what is known of the method.
+    """The method with the smallest error of poses, by halves of its tracks and known errors of methods.
 
     Ways that hold the series together and place nearly all tilts come first; but beads that are sure are not
     given up for a way that contradicts them where both see something. None where nothing was tried.

@@ -1,11 +1,11 @@
-"""Which bead of a view is which, and the view's offset: the assignment that explains most candidates.
+"""Assignment of beads to the candidates of a view, with the view's offset.
 
-A bead whose height is not known yet lies anywhere on a line across the tilt axis. Gold on both surfaces of
-the ice moves apart on these lines from tilt to tilt. If every bead were sought at its mean height, a view
-would be placed by the beads of one surface and those of the other be lost, and another view the other way
-round: two halves of a series that have no bead in common, each consistent. So every prediction has a
-covariance, a view is placed by the offset with the largest likelihood of all beads together, and no candidate
-is two beads (assignment; Kuhn, Nav. Res. Logist. Q. 2, 83 (1955)).
+The one that explains most candidates. A bead whose height is not known yet lies anywhere on a line across the
+tilt axis. Gold on both surfaces of the ice moves apart on these lines from tilt to tilt. If every bead were
+searched at its mean height, one view would be placed by the beads of one surface and lose those of the other,
+and the next view might do the opposite. The series would have two consistent halves without a common bead.
+Therefore every prediction has a covariance, a view is placed by the offset with the largest likelihood of all
+beads together, and no candidate is two beads (assignment; Kuhn, Nav. Res. Logist. Q. 2, 83 (1955)).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ DEPTH_ANGSTROM = 900.0
 GRID_ANGSTROM = 36.0  # chosen: less than a third of the finest detail of the band
 LEAST_SIGNIFICANCE = 5.5  # of a maximum of the back-projection; chance maxima reach about 5
 MOST_FEATURES = 150  # chosen: the highest maxima; bounds the time
-BOX_ANGSTROM = 320.0  # chosen: side of what is compared, a large complex and its surroundings
+BOX_ANGSTROM = 320.0  # chosen: side of the compared region, a large complex and its surroundings
 LEAST_IN_A_HALF = 8  # chosen: for poses from each half alone
 LEAST_PROMINENCE = 3.5  # chosen: of a correlation peak over its map's deviation
 # Chosen: search radius (fraction of the box) of each round, and angular width of the mean in degrees.

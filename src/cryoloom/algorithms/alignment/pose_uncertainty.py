@@ -1,13 +1,13 @@
-"""The error of poses that is reported: what parts of the tracks tell of it, and what they share.
+"""The reported error of poses: the part that halves of the tracks show, and the part that they share.
 
-Halves of the tracks are compared with images or with a reconstruction that have the same error, so what all
-tracks of a view are drawn off by does not show between them. It shows in part as residual: a view whose
-tracks fit worse is also placed worse, by a share of the residual that depends on what is tracked. A drift
-that was found by sharpness, and the axis, are common to all tracks. And where tilts are taken from the stage,
-no track tells that they are a little off.
+Halves of the tracks are compared with images or with a reconstruction that have the same error, so an error
+that all tracks of a view share is not visible between them. It is partly visible as residual: a view with
+worse fitting tracks is also placed worse, by a share of the residual that depends on the kind of tracks. A
+drift that was found by sharpness, and the axis, are common to all tracks. If tilts are taken from the stage,
+no track shows their small errors.
 
 Poses are right where the tracks are. The specimen may lie elsewhere: gold on a surface of the ice is half its
-thickness away from the middle. At that distance an error of the tilt or the axis moves the specimen though
+thickness away from the middle. At that distance an error of the tilt or the axis moves the specimen although
 no track moves, so this part grows with the distance.
 """
 

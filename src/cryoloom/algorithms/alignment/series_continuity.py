@@ -1,15 +1,15 @@
-"""Whether a series is one: the same features of the specimen in every view and on both sides of every place.
+"""Continuity of a series: every view, and both sides of every place, must show the same features.
 
-Tracks that are compared with what the same poses made of the images can follow one thing in one part of a
-series and another in the next: each part is consistent, so residuals, halves of the tracks and left-out
-tracks are small. Features of the specimen, sought anew about the solution, tell: their mean in the views just
-below a tilt is compared with that just above it, and for scale the means of every other view of both sides.
-Where the specimen only turns, the two agree nearly as well; where poses jump, one side shows something else.
-And every single view is compared with the mean of those next to it.
+Tracks can follow one object in one part of a series and another one in the next. Each part is then
+consistent, so residuals, differences of halves of the tracks and errors of left-out tracks are small.
+Therefore features of the specimen are searched again from the solution. Their mean in the views just below a
+tilt is compared with the mean just above it; for scale, the means of every other view of both sides are
+compared. If the specimen only turns, both agree nearly as well; if poses jump, one side shows something else.
+Every single view is also compared with the mean of its neighbours.
 
-Gold looks alike everywhere, so an exchanged bead is a feature that continues. Whole images tell: two
-neighbouring ones are correlated over all shifts, and where the poses are right the highest peak lies where
-they say. Where it lies elsewhere and is far higher, parts of the series follow different beads.
+Gold looks alike everywhere, so an exchanged bead is a feature that continues. Whole images reveal this: two
+neighbouring ones are correlated over all shifts. If the poses are right, the highest peak lies at the shift
+that they predict. If it lies at another shift and is far higher, parts of the series follow different beads.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class Continuity:
 
 @dataclass(frozen=True, slots=True)
 class SeriesContinuity:
-    """What features of the specimen say of a solved series.
+    """Evidence of features of the specimen on a solved series.
 
-    least : agreement across the place where it is least; None if too few features tell anything.
+    least : agreement across the place where it is least; None if too few features can be compared.
     unsupported : ``(n_views,)``, views that do not show the features that the next views show.
     """
 
@@ -112,7 +112,7 @@ class SeriesContinuity:
 def series_continuity(
     tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]
 ) -> SeriesContinuity:
-    """Features sought anew about a solution, compared from tilt to tilt."""
+    """Features searched again from a solution, compared from tilt to tilt."""
     points = find_features(tilt_images, geometry, usable)
     if len(points) < LEAST_FEATURES:
         return SeriesContinuity(None, np.zeros(len(usable), dtype=bool))

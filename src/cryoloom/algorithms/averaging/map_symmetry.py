@@ -78,7 +78,7 @@ class SymmetryFit:
 
     @property
     def likeness(self) -> float:
-        """Part of what other angles change that the group's rotations bring back; 1 is perfect."""
+        """Correlation above that at other angles, over the largest possible excess; 1 is perfect."""
         return (self.correlation - self.cylindrical) / max(1.0 - self.cylindrical, 1e-6)
 
     @property
@@ -152,7 +152,7 @@ def best_axes(density: torch.Tensor, radius_px: float, orders: tuple[int, ...]) 
 
 
 def centre_of_density(density: torch.Tensor, radius_px: float) -> Array:
-    """Centre of mass (x, y, z) in voxels from index ``n // 2`` of what is light within a radius of it.
+    """Centre of mass (x, y, z) in voxels from index ``n // 2`` of the density within a radius of it.
 
     Density counts above its mean on the sphere of that radius; the sphere follows the centre.
     """

@@ -376,7 +376,7 @@ class SampleFilters:
 
 
 class _CutFilters(SampleFilters):
-    """The same, and what is done to whole boxes before they are cropped."""
+    """The same, and operations on whole boxes before they are cropped."""
 
     def __init__(self, series: TiltSeries, layout: BoxLayout) -> None:
         super().__init__(series, layout)

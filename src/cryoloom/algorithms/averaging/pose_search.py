@@ -205,7 +205,7 @@ class _Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """Data of the particles of a series, and what is common to all rotations."""
+    """Data of the particles of a series, and terms common to all rotations."""
 
     data: torch.Tensor
     """``(particle, k)`` complex64, k over tilts and samples."""

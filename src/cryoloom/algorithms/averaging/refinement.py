@@ -58,8 +58,11 @@ refinement, which needs no grid."""
 _COARSE_PX = 48
 """Chosen: side of the map on which axes of symmetry are looked for."""
 _FINER_AT, _FINER_BY = 1.15, 1.6
-"""Chosen: images are extracted anew where the resolution is within 15 % of the detail they have, and then
-hold detail finer than the resolution by 1.6."""
+"""Chosen.
+
+Images are extracted again when the resolution is within 15 % of their detail, and then with detail finer than
+the resolution by 1.6.
+"""
 _STALLED = 0.98
 """Chosen: a pass that improves the resolution by less than 2 % brought nothing."""
 _SHARP_BANDS = 1.3

@@ -1,12 +1,12 @@
-"""Search of particles by half of their tilts, judged by the other half, beside simulated twins of them.
+"""Search of particles by half of their tilts, judged by the other half, and compared with simulated twins.
 
 Even tilts find an orientation among all, and odd tilts are compared with the reference there and at other
-orientations, each with its own shifts; then their roles change. Noise of even tilts tells nothing of odd
-ones, so particles that do not determine an orientation gain nothing. The missing wedge prefers some
-orientations in all tilts. Particles that may have any are therefore compared with the orientations of others
-of the same series. Those of known direction are compared with all azimuths, and with twins: simulated images
-of the part of the reference that does not depend on the azimuth. Twins of the whole reference show what
-particles like it would gain.
+orientations, each with its own shifts; then their roles change. Noise of even and odd tilts is independent,
+so particles that do not determine an orientation gain nothing. The missing wedge prefers some orientations in
+all tilts. Particles that may have any are therefore compared with the orientations of others of the same
+series. Those of known direction are compared with all azimuths, and with twins: simulated images of the part
+of the reference that does not depend on the azimuth. Twins of the whole reference show what particles like it
+would gain.
 """
 
 from __future__ import annotations

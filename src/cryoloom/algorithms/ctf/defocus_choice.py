@@ -1,11 +1,11 @@
 """Defocus of every tilt from the gains along the whole range, all tilts together.
 
-Weak rings fit at many defoci, and the best of them is often false; what a series shows together is clear all
-the same. Each tilt's gains are its likelihood, and the defoci are a smooth curve in time and in tilt with
+Weak rings fit at many defoci, and the best of them is often false, but all tilts of a series together are
+clear. Each tilt's gains are its likelihood, and the defoci are a smooth curve in time and in tilt with
 jitter: a Gaussian process whose likelihoods are not Gaussian. They are approximated by Gaussian ones, each
 beside what the other tilts predict (expectation propagation; Minka 2001, Rasmussen & Williams 2006, section
-3.6). One tilt in fifty may lie anywhere. How much the defocus varies is what makes each tilt most likely
-beside the others.
+3.6). One tilt in fifty may lie anywhere. The variation of the defocus is the one that makes each tilt most
+likely given the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ It is a part of a ring at the resolution of most fits.
 """
 LEAST_PROBABILITY = 0.9  # chosen: of a defocus within its neighbourhood, to be decided
 ANYWHERE = 0.02
-"""Chosen: prior probability that a tilt lies anywhere in the range, whatever its neighbours say."""
+"""Chosen: prior probability that a tilt lies anywhere in the range, independent of its neighbours."""
 JITTERS_ANGSTROM = (150.0, 300.0, 600.0, 1200.0, 2400.0)
 """Doubled from a good stage to a poor one; the likelihood chooses."""
 SMOOTH_PARTS = (0.15, 0.5, 1.0)
@@ -48,11 +48,13 @@ class ChosenDefoci:
     """The likeliest."""
     mean_angstrom: Array
     sd_angstrom: Array
-    """Of the probability of a tilt's defocus, its own gains and the other tilts' together: near the likeliest
-    where that is decided, else about what the others predict."""
+    """Standard deviation of a tilt's defocus, given its own gains and the other tilts.
+
+    About the likeliest value if that is decided, else about the prediction of the others.
+    """
     prior_angstrom: Array
     prior_sd_angstrom: Array
-    """What the other tilts predict."""
+    """Prediction of the other tilts."""
     jitter_angstrom: float
     smooth_part: float
     """Fraction of the usual variation of the curve."""
@@ -104,7 +106,7 @@ def _with_variation(
     best = places[np.argmax(logs, axis=1)]
     near = np.abs(places - best[:, None]) <= NEAR_ANGSTROM
     mean, spread = _moments(logs, places)
-    # One that is decided has its value near the likeliest: what lies anywhere else is no error of it.
+    # A decided tilt has its value near the likeliest one: probability elsewhere does not count as its error.
     decided = (probability * near).sum(axis=1) >= LEAST_PROBABILITY
     mean_near, spread_near = _moments(np.where(near, logs, -np.inf), places)
     spread = np.where(decided, spread_near, spread + (mean - prior) ** 2)

@@ -103,7 +103,7 @@ class RingLikelihood:
         return gathered
 
     def own_gain(self, at: Array, strength: Array) -> tuple[float, float]:
-        """See `own_gain`; ``at`` the parameters of the phase, ``strength`` what the series expects."""
+        """See `own_gain`; ``at`` the parameters of the phase, ``strength`` as the series predicts it."""
         sums = self._sums(at)
 
         def gain(times: float) -> float:
@@ -201,7 +201,7 @@ class RingLikelihood:
         return float((level * seen - 0.5 * level**2 * bb).sum()), level, curvature
 
     def _rates(self) -> Array:
-        """Of the rings' phase by its parameters, ``(N_PHASE, sector, ring)``."""
+        """Derivatives of the rings' phase by its parameters, ``(N_PHASE, sector, ring)``."""
         of_defocus = np.concatenate([np.ones_like(self.directions[:1]), self.directions])
         of_shift = np.full((1, self.directions.shape[1], len(self.per_angstrom)), math.radians(2.0))
         return np.concatenate([of_defocus[..., None] * self.per_angstrom, of_shift])
@@ -251,11 +251,11 @@ def own_gain(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> tuple[floa
 def noise_of_series(
     tilts: Sequence[TiltRings], model: SeriesModel, defocus_angstrom: float, basis: Array
 ) -> Array:
-    """Variance of the rings of all tilts together over that of counts, ``(ring,)``, one at least.
+    """Variance of the rings of all tilts together over that of counts, ``(ring,)``, at least one.
 
-    What images share that does not depend on defocus, such as the form factor of their particles, adds up
-    over the tilts as rings do. It shows at other defoci near the given one, of which a few may be that of the
-    series: their median counts. basis : (ring, curve) smooth curves of the strength.
+    A signal that images share but that does not depend on defocus, such as the form factor of their
+    particles, adds up over the tilts as rings do. It shows at other defoci near the given one, of which a few
+    may be that of the series: their median counts. basis : (ring, curve) smooth curves of the strength.
     """
 
     def of_tilt(tilt: TiltRings) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""A series whose rings are too weak for most single images: all tilts together, nothing refined.
+"""Fit of a series whose rings are too weak for most single images: all tilts together, nothing refined.
 
-What the images share that does not depend on defocus, such as the form factor of their particles, would draw
-the defocus of such a series; frequencies count by how much of it they have. The amplitude of the rings falls
-off as assumed, the defoci are those of `choose_defoci`, and their errors are what this leaves open.
+A signal that the images share but that does not depend on defocus, such as the form factor of their
+particles, would bias the defocus of such a series; frequencies with much of it get less weight. The amplitude
+of the rings falls off as assumed. The defoci and their errors are those of `choose_defoci`.
 """
 
 from __future__ import annotations

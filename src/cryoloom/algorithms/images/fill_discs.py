@@ -103,7 +103,7 @@ def fill_discs(image: Image, filling: DiscFilling, avoid_yx_px: NDArray[np.float
 
 
 def fade_discs(image: Image, centres_yx_px: NDArray[np.float64], radius_px: float, rim_px: float) -> Image:
-    """Image ``(y, x)`` with discs faded to the plane of what lies around them, over a rim outside the radius.
+    """Image ``(y, x)`` with discs faded to the plane of their surroundings, over a rim outside the radius.
 
     centres_yx_px : (n, 2) real-valued indices. A disc about which too little is seen stays as it is.
     """

@@ -26,11 +26,11 @@ def density_mask(
     extend_angstrom: float = 6.0,
     edge_angstrom: float = 12.0,
 ) -> torch.Tensor:
-    """Mask ``(n, n, n)`` of what rises above the noise outside of the particle: 1, falling to 0 over an edge.
+    """Mask ``(n, n, n)`` of the density above the noise outside of the particle.
 
-    The map is low-passed; noise is what lies between the particle's sphere and the sphere the box holds, in
-    standard deviations of which the threshold is. Without a diameter, half of the box. Holes stay part of the
-    mask if the edge closes them.
+    1, falling to 0 over an edge. The map is low-passed; noise is what lies between the particle's sphere and
+    the sphere the box holds, in standard deviations of which the threshold is. Without a diameter, half of
+    the box. Holes stay part of the mask if the edge closes them.
     """
     n = density.shape[0]
     smooth = low_pass(density, voxel_angstrom, max(lowpass_angstrom, 2.5 * voxel_angstrom)).numpy()

@@ -1,8 +1,8 @@
-"""Contrast of an average: what detector and imprecise poses took from high frequencies is given back.
+"""Sharpening of an average: restores high frequencies that the detector and imprecise poses attenuated.
 
 Amplitudes of a protein's map fall beyond 10 A as ``exp(-B k^2 / 4)`` (Rosenthal & Henderson, J. Mol. Biol.
-333 (2003)). The map is weighed by what its halves support, ``C_ref = sqrt(2 FSC / (1 + FSC))``, divided by
-the detector's modulation transfer, multiplied by ``exp(B k^2 / 4)``, and cut at its resolution.
+333 (2003)). The map is weighted by the correlation of its halves, ``C_ref = sqrt(2 FSC / (1 + FSC))``,
+divided by the detector's modulation transfer, multiplied by ``exp(B k^2 / 4)``, and cut at its resolution.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def sharpened(
     resolution_angstrom: float,
     transfer: Array | None = None,
 ) -> torch.Tensor:
-    """A map ``(n, n, n)`` weighed by shells, freed of the detector's transfer and of a B-factor, low-passed.
+    """A map ``(n, n, n)`` weighted by shells, corrected for detector transfer and a B-factor, low-passed.
 
     weight, transfer : by shells of the map; transfer below 0.1 counts as that. The low-pass is a cosine of
     two shells about the resolution.

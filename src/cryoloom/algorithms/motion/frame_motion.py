@@ -177,7 +177,7 @@ def _high_frequencies(spectra: Spectra) -> Spectra:
 
 
 def _high_frequency_power(spectra: Spectra) -> float:
-    """Mean power of frames there, less what they share."""
+    """Mean power of frames there, without their common part."""
     return float(np.mean(np.abs(_high_frequencies(spectra)) ** 2)) - _standing_power(spectra)
 
 

@@ -80,7 +80,7 @@ class HalfSums:
         self._sums[:, :, -1] = 0.0
         factor_y, factor_x = self._grid.binning_yx
         for spectrum, image, n_frames in zip(self._sums, halves, self._n_frames, strict=True):
-            # Divided by the binned number of pixels: that is the sum, not the mean, of what is binned.
+            # Divided by the binned number of pixels: that is the sum, not the mean, of the binned pixels.
             self._fill(spectrum, image, np.float32(mean_counts * n_frames * factor_y * factor_x), pool)
         even, odd = halves
         rows = [slice(start, start + ROWS) for start in range(0, shape_yx[0], ROWS)]

@@ -101,7 +101,7 @@ def split_into_degrees(density: Array, radius_voxels: float, band_per_voxel: flo
     for i, radius in enumerate(shells):
         values = map_coordinates(density, radius * toward + n // 2, order=3, mode="constant")
         coefficients[i] = values @ harmonics
-        # A band-limited density has little beyond l = 2 pi k r; what is there is interpolation's.
+        # A band-limited density has little beyond l = 2 pi k r; the rest is an artefact of interpolation.
         coefficients[i, degrees > 2 * math.pi * radius * band_per_voxel + 3] = 0.0
     return DegreeParts(coefficients, step, n)
 
@@ -125,12 +125,12 @@ def decoys_of(
 
 
 def further_decoys(template: Template, n_decoys: int, rng: np.random.Generator) -> tuple[Template, ...]:
-    """Decoys of which two in three are shaped as matter is, with the template's powers: lumps and sheets.
+    """Decoys, two thirds of them with the shapes of matter and the template's powers: lumps and sheets.
 
-    Degrees of a compact body belong together: what is long in degree 2 is long in degree 4. Another protein
-    or a membrane has that in common with the template and not with `decoys_of`, so it must compete with such
-    bodies too. A flat or long particle is itself like some of them, and would lose its own places: those are
-    drawn again.
+    Degrees of a compact body belong together: a body that is elongated in degree 2 is elongated in degree 4.
+    Another protein or a membrane has that in common with the template and not with `decoys_of`, so it must
+    compete with such bodies too. A flat or long particle is itself like some of them, and would lose its own
+    places: those are drawn again.
     """
     voxels = OVERSAMPLING * template.radius_angstrom / template.voxel_size_angstrom
     parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)

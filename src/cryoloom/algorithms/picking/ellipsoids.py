@@ -38,7 +38,8 @@ POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0
 """Expected distance of hand-picked points from the surface, and the weight of that prior in points."""
 _TUKEY = 4.685  # deviations: 95 % efficiency for normal errors (Beaton & Tukey, 1974)
 _ROUNDS = 14  # chosen: of reweighting, while the shape is let free
-_FIRST_SHAPE_DEVIATION = 0.02  # chosen, doubled in each round up to what is asked: nearly a sphere at first
+# chosen, doubled in each round up to the requested value: nearly a sphere at first
+_FIRST_SHAPE_DEVIATION = 0.02
 _FOOT_STEPS, _FOOT_PRECISION = 60, 1e-15
 """Newton's steps (about 7 are needed) until none is a larger part of the longest axis squared."""
 # A basis of symmetric matrices without trace, orthonormal.

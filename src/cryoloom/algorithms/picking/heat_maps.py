@@ -1,4 +1,4 @@
-"""Particles as heat maps: what a network is trained to predict, and positions from what it predicts.
+"""Heat maps of particles: the target of a network, and positions from its prediction.
 
 The target is a Gaussian at every picked position. Boxes for training are drawn half about picks and half
 anywhere, and mirrored along their axes, which changes neither the missing wedge nor where particles are.

@@ -1,11 +1,12 @@
-"""The matched-filter tomogram, which templates are compared with, and its point spread.
+"""The matched-filter tomogram, with which templates are compared, and its point spread.
 
 For white noise the log-likelihood of a density A at a place and rotation is ``a S - a^2 E / 2`` with
 ``S = sum over tilts and frequencies of Re(C X* A_t) / sigma^2`` and ``E`` the same of ``C^2 |A_t|^2``: X the
-image, C its transfer function at the place's depth times what the dose has left, sigma^2 the noise power,
-A_t the density's projection. S is linear in X, and back-projection is the transpose of projection: after
-back-projecting ``C X / sigma^2``, without a ramp, S is the correlation of that tomogram with the density
-itself. Templates need no missing wedge and no filter. ``S / sqrt(E)`` is in standard deviations of noise.
+image, C its transfer function at the place's depth times the amplitude left by the dose, sigma^2 the noise
+power, A_t the density's projection. S is linear in X, and back-projection is the transpose of projection:
+after back-projecting ``C X / sigma^2``, without a ramp, S is the correlation of that tomogram with the
+density itself. Templates need no missing wedge and no filter. ``S / sqrt(E)`` is in standard deviations of
+noise.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class TiltFilter:
 
 @dataclass(frozen=True, slots=True)
 class MatchedFilter:
-    """Tomogram of matched-filtered images, and what is needed to turn correlations into likelihoods."""
+    """Tomogram of matched-filtered images, and the data that turn correlations into likelihoods."""
 
     volume: torch.Tensor
     """``(z, y, x)`` float32: its correlation with a density, positive where there is matter, is S."""

@@ -11,7 +11,7 @@ from cryoloom.algorithms.picking.ridges import RidgePoints, RidgeResponse, ridge
 __all__ = ["sheet_points"]
 
 _LEAST_DENSITY = 0.1
-"""Chosen, of the smoothed mask: what is less lies at the rim of a sheet."""
+"""Chosen, of the smoothed mask: smaller values lie at the rim of a sheet."""
 _LEAST_BENDING = 0.4
 """Chosen, of the strongest bending in the volume, that of the middle of a sheet."""
 

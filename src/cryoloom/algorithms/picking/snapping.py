@@ -51,7 +51,7 @@ def snap_to_density(
 ) -> Snapped:
     """Offsets of places ``(n, 3)`` along their normals ``(n, 3)``, at most ``reach_angstrom``.
 
-    volume : (z, y, x), centre at index ``n // 2``. layer_angstrom : half the thickness of what is compared.
+    volume : (z, y, x), centre at index ``n // 2``. layer_angstrom : half the thickness of the compared layer.
     """
     step = 0.5 * voxel_size_angstrom
     half = math.ceil((reach_angstrom + layer_angstrom) / step)

@@ -1,9 +1,9 @@
 """E of a template at every rotation, from its low spherical-harmonic degrees.
 
-``E(R) = integral of W(k) |A(R^T k)|^2``: what the images show at each frequency (the missing wedge, the CTF)
-times the turned template's power. W changes slowly with direction, so only the low degrees of both count:
-degree 8 gives E to 1 or 2 per cent, at any number of rotations. The nearest of 600 computed rotations gives
-it to 8 per cent.
+``E(R) = integral of W(k) |A(R^T k)|^2``: W is the information of the images at each frequency (the missing
+wedge, the CTF), the other factor the power of the rotated template. W changes slowly with direction, so only
+the low degrees of both count: degree 8 gives E to 1 or 2 per cent, at any number of rotations. The nearest of
+600 computed rotations gives it to 8 per cent.
 """
 
 from __future__ import annotations

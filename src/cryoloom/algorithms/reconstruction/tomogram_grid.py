@@ -95,7 +95,7 @@ def tomogram_grid(
     length, width = (field_x, field_y) if axis_lies_along_x(axis_deg) else (field_y, field_x)
     sizes = (thickness_angstrom, length_angstrom or length, width_angstrom or width)
     n_z, n_y, n_x = binned_shape(tuple(round(size / voxel) for size in sizes), 1)
-    # The field of the images across the axis, limited to what the voxels need, and one row's margin.
+    # The field of the images across the axis, limited to the part that the voxels need, and one row's margin.
     seen = field_across_and_along(axis_deg, field_x, field_y)[0] / voxel
     n_columns = 2 * math.ceil(min(max(seen, n_x), n_x + n_z) / 2) + 2
     return TomogramGrid(tilts, stack.shape_yx, pixel, voxel, (n_z, n_y, n_x), n_columns)
@@ -104,7 +104,7 @@ def tomogram_grid(
 def binning_and_voxel(
     stack: Stack, binning: float | None, voxel_size_angstrom: float | None
 ) -> tuple[float, float]:
-    """Image pixels per voxel and the voxel size: as asked for, or of the usual size."""
+    """Image pixels per voxel and the voxel size: as requested, or of the usual size."""
     pixel = stack.pixel_size_angstrom
     voxel = voxel_size_angstrom or pixel * (binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel)))
     return voxel / pixel, voxel

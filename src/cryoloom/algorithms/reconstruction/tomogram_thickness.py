@@ -1,4 +1,4 @@
-"""How thick a tomogram must be to hold the specimen, as far as the alignment measured it."""
+"""Thickness of a tomogram that holds the specimen, as far as the alignment measured it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _AGREE_DEG, _AGREE_ERRORS = 0.1, 3.0
 """Two estimates agree within so many degrees, or so many standard errors of their difference."""
 
 Array = NDArray[np.float64]
-Direction = Literal["as told", "half a turn from told", "open"]
+Direction = Literal["as in the metadata", "opposite to the metadata", "open"]
 
 LEAST_SERIES = 3  # of two that differ neither is outlying
 OUTLYING_DEG = 1.5  # limit that AreTomo users apply for a second pass with a fixed axis
@@ -167,4 +167,4 @@ def _direction(axis_deg: float, verdicts: Sequence[AxisVerdict]) -> Direction:
     if not nominal or (hands and np.mean(hands) < 0.5):
         return "open"
     towards = across_axis(nominal) @ across_axis(axis_deg)
-    return "as told" if np.median(towards) > 0 else "half a turn from told"
+    return "as in the metadata" if np.median(towards) > 0 else "opposite to the metadata"

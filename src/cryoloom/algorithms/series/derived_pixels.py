@@ -1,7 +1,7 @@
 """Pixels that are computed when they are read, from pixels in files: nothing is stored twice (decision 20).
 
-Each is a frozen value, what it is made from and how, and is stored as such. What is read depends on these
-alone, so it is the same on every machine, to the bit.
+Each is a frozen value that holds its sources and parameters, and is stored as such. The pixels depend on
+these alone, so they are identical on every machine, to the bit.
 """
 
 from __future__ import annotations

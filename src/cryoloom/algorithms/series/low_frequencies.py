@@ -1,4 +1,4 @@
-"""Low frequencies of a stack's images, which is all that working images and coarse tomograms are made of.
+"""Low frequencies of a stack's images, the source of working images and coarse tomograms.
 
 Rows are read, transformed and cropped while they are in the cache; only the columns that are kept are
 transformed along y. Weights by frequency (`DoseWeighted`) are applied to what is kept: the weighted image
@@ -49,7 +49,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class LowFrequencies:
-    """Spectrum of an image resampled to a smaller even shape, and what is known of the image itself."""
+    """Spectrum of an image resampled to a smaller even shape, and statistics of the image itself."""
 
     spectrum: torch.Tensor
     """``(y, x // 2 + 1)``, as `crop_rfft` gives it: the values of the image are preserved."""

@@ -161,9 +161,9 @@ def with_defocus_of_specimen(series: TiltSeries) -> TiltSeries:
 def handedness_in(series: TiltSeries, known: TiltSeries) -> Sourced:
     """Handedness of ``known`` in the geometry of ``series``, another alignment of the same tilts.
 
-    The images' defocus gradient is what is measured. If tilts ascend in the opposite direction of the image
-    (the axis turned by 180 degrees, or angles of the other sign), the specimen is mirrored, and the same
-    gradient has the other sign.
+    The measured quantity is the defocus gradient of the images. If tilts ascend in the opposite direction of
+    the image (the axis turned by 180 degrees, or angles of the other sign), the specimen is mirrored, and the
+    same gradient has the other sign.
     """
     mine, theirs = _inclinations(series), _inclinations(known)
     pairs = [(mine[index], theirs[index]) for index in mine.keys() & theirs.keys()]

@@ -123,7 +123,10 @@ def _power_factor(pixel_size_angstrom: float) -> int:
 
 
 def _binned(pixels: Pixels, section: int, factor: int) -> NDArray[np.float32]:
-    """One section averaged over blocks of ``factor`` squared pixels; what is not finite counts as 0."""
+    """One section averaged over blocks of ``factor`` squared pixels.
+
+    Values that are not finite count as 0.
+    """
     n_y, n_x = (n // factor for n in pixels.shape[1:])
     image = np.empty((n_y, n_x), np.float32)
     n_rows = max(1, _ROWS_BYTES // (4 * pixels.shape[2] * factor))

@@ -76,7 +76,7 @@ def values_at_defocus(values: Array, offsets: Array, changes: Array) -> Array:
 
 
 def envelopes(terms: Array, squared_per_angstrom2: Array, model: EnvelopeModel) -> tuple[Array, Array]:
-    """Amplitude and B-factor of each tilt, ``(tilt,)`` each, relative to what is expected.
+    """Amplitude and B-factor of each tilt, ``(tilt,)`` each, relative to the expected ones.
 
     terms : cross and quadratic terms by tilt and shell ``(tilt, shell, 2)``. squared_per_angstrom2 :
     squared frequency of the shells.

@@ -361,7 +361,7 @@ def _likeliest(
 
 
 def _of_three(k: Array, n: Array, lower: NDArray[np.int64], upper: NDArray[np.int64]) -> Array:
-    """Logarithm of the likelihood of what is below, within and above; k, n : summed up from 0."""
+    """Logarithm of the likelihood of the blocks below, within and above; k, n : summed up from 0."""
     inside = _log_likelihood(k[upper] - k[lower], n[upper] - n[lower])
     return inside + _log_likelihood(k[lower], n[lower]) + _log_likelihood(k[-1] - k[upper], n[-1] - n[upper])
 

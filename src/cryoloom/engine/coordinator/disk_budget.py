@@ -1,4 +1,4 @@
-"""The disk of a project: a task begins when what it will write fits, and not before.
+"""The disk budget of a project: a task begins when its output fits.
 
 Counted are the files that are recorded, what running tasks will write, and what is free on the disk. Where
 the room is not enough, files that need not be kept are removed first (`coordinator.retention`).

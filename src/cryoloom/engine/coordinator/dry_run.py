@@ -44,7 +44,7 @@ class PlannedNode:
     seconds: float | None = field(default=None, compare=False)
     """Seconds of all the work, from the median in this project, or the usual time of the step."""
     seconds_are_usual: bool = field(default=False, compare=False)
-    """Whether the project has not run the step yet, and ``seconds`` is what it takes on another machine."""
+    """Whether the project has not run the step yet, so that ``seconds`` is the time on another machine."""
     disk_bytes: int | None = field(default=None, compare=False)
     """Bytes of all the files, estimated in the same way, or as the step declares."""
 
@@ -52,7 +52,7 @@ class PlannedNode:
 def plan_nodes(
     folder: Path, database: Database, workflow: Workflow, changes: Iterable[Change] = ()
 ) -> tuple[PlannedNode, ...]:
-    """Check what the sources find and what is recorded; nothing is processed or written.
+    """Check the items of the sources and the records; nothing is processed or written.
 
     folder : of the project, whose lock the caller holds. changes : decisions to apply before.
     """
@@ -156,7 +156,7 @@ def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
             all_of_input = ear.there.get(link_of(node.feeds[INPUT]).node, set()) | coming[INPUT]
         waits_for_all = any(coming.values()) and matcher.waits_for_the_end(node.name)
         waits_for_shared = any(coming[role] for role, how in meets.items() if how is not None)
-        if waits_for_all or waits_for_shared:  # with what is there now it would be another result
+        if waits_for_all or waits_for_shared:  # with the present items it would be another result
             ear.now.pop(node.name, None)
             ear.there.pop(node.name, None)
         if any(coming.values()) and step.gathers:

@@ -76,7 +76,7 @@ class _Arrivals:
 
 
 class InputMatcher:
-    """Keeps the inputs of the nodes of a workflow, and determines what they can work on."""
+    """Stores the inputs of the nodes of a workflow, and determines the items that can be processed."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow

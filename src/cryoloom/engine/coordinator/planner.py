@@ -48,7 +48,7 @@ class Planner:
         }
         self._step_of_run = {run.id: run.step for run in database.runs()}
         self.runs: dict[str, RunRecord] = {}
-        """By node, as far as they were begun."""
+        """Runs by node, as far as they were begun."""
 
     def run_of(self, node: Node) -> RunRecord:
         """The run of a node, begun with its first item: a request that fails at once leaves no empty runs."""

@@ -110,7 +110,7 @@ class Scheduler:
         self._growing: set[str] = set()
         """Items of live sources that are not complete."""
         self._counted: set[tuple[str, str]] = set()
-        """Node and name of what the summary counts as done."""
+        """Node and name of the items that the summary counts as done."""
         self._lost_before: list[ItemRecord] = []
         """Failures and items left out in earlier runs that feed this workflow."""
         running: dict[Future[Outcome], Task] = {}
@@ -157,7 +157,7 @@ class Scheduler:
             if node.input is None:
                 run = self._planner.run_of(node)
                 items = self.open_source(node, run, self.project)
-                if self.open_source is source_items:  # a live source tells itself what is there
+                if self.open_source is source_items:  # a live source reports its own items
                     items = found_or_recorded(items, run.id, self.database, self.project, node.items)
                 sources.append(Source(node, INPUT, items))
             for role, source in node.feeds.items():
@@ -382,7 +382,7 @@ class Scheduler:
         if item.state == "left_out":
             self._summary.left_out.append(item)
             return
-        if (node, item.name) not in self._counted:  # what was made again counts once
+        if (node, item.name) not in self._counted:  # a recomputed result counts once
             self._counted.add((node, item.name))
             self._summary.n_done += 1
             self._summary.n_reused += item.reused_from is not None

@@ -30,7 +30,7 @@ if _on_interrupt is not None:
 __all__ = ["ClusterParams", "SlurmWorkers", "load_cluster"]
 
 _LOOK_SECONDS = 15
-"""Interval at which Slurm is asked whether jobs without a worker still exist."""
+"""Interval at which Slurm is queried whether jobs without a worker still exist."""
 
 
 class ClusterParams(BaseModel):

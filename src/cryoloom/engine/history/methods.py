@@ -163,7 +163,7 @@ def _cited(sentence: str, citations: Iterable[str], references: list[str]) -> st
 
 
 def _opening(described: Sequence[_DescribedRun]) -> str:
-    """How many series of what kind, and what became of them."""
+    """Number and kind of the series, and their outcome."""
     last, version = described[-1], described[-1].run.environment.get("cryoloom", "")
     sources = [each for each in described if each.step.is_source] or [described[0]]
     series = [item for each in sources for item in each.done]

@@ -88,7 +88,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class AlertLog:
-    """Alerts as they are kept: those in force, what was said last, and what still has to arrive."""
+    """Alerts as they are kept: those in force, the last messages, and those not delivered yet."""
 
     active: Mapping[str, Alert] = field(default_factory=dict)
     said: tuple[Message, ...] = ()
@@ -260,7 +260,7 @@ class AlertWatch:
                 self._lock_file.close()
 
     def look(self) -> None:
-        """Judge once and deliver what is due; nothing where another process does it."""
+        """Evaluate once and deliver due messages; does nothing if another process does it."""
         try:
             if not self._has_lock():
                 return

@@ -85,7 +85,7 @@ def followed(figure: str) -> Followed | None:
 
 
 def session_points(history: Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]) -> list[SeriesPoint]:
-    """All series, the newest last. history : what was made of each, in the order of the workflow."""
+    """All series, the newest last. history : results of each, in the order of the workflow."""
     points = []
     for name, made in history.items():
         times = [item.started for _, item in made if item.started is not None]

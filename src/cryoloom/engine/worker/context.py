@@ -84,7 +84,7 @@ class EngineContext(RunsPrograms):
     warnings: list[str] = field(default_factory=list)
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _files: list[tuple[Path, Path]] = field(default_factory=list)
-    """Further files: where they are written, and as what they appear."""
+    """Further files: their paths while written, and their final names."""
     _made: list[tuple[GatedSink, MrcSink, float, bool]] = field(default_factory=list)
 
     @functools.cached_property

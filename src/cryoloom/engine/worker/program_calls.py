@@ -28,7 +28,7 @@ def run_call(
 ) -> tuple[ProgramOutput, FoundProgram]:
     """Run a call in a folder; returns what the program printed, and the program that was found.
 
-    Files that it must write are removed first, so that an old result is never taken. Raises as
+    Files that it must write are removed first, so that an old result is never used. Raises as
     `StepContext.call` says.
     """
     program = call.program

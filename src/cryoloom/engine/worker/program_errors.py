@@ -78,6 +78,6 @@ def known_failure(name: str, text: str) -> CryoloomError | None:
 
 
 def last_lines(text: str) -> str:
-    """The end of what was printed, in one line."""
+    """The end of the output, in one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(lines[-_N_LAST_LINES:])[-_MOST_CHARACTERS:]

@@ -29,7 +29,7 @@ def main() -> int:
             return 126
     threading.Thread(target=_end_without_parent, args=(program,), daemon=True).start()
     code = program.wait()
-    _signal(program, signal.SIGKILL)  # what it started and left behind
+    _signal(program, signal.SIGKILL)  # processes that it started and left behind
     return code if code >= 0 else 128 - code
 
 

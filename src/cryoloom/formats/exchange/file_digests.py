@@ -10,7 +10,7 @@ __all__ = ["file_digests"]
 
 
 def file_digests(paths: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of each file's content by its path; a folder gives its files, what is missing nothing."""
+    """SHA-256 of each file's content by its path; a folder gives its files, a missing path nothing."""
     digests: dict[str, str] = {}
     for path in sorted(set(paths)):
         if path.is_dir():

@@ -16,7 +16,7 @@ ROLES = {"images": "tomogram", "even": "tomogram_even", "odd": "tomogram_odd"}
 def volume_shape(
     path: Path, thickness_angstrom: float, binning: float, pixel_size_angstrom: float
 ) -> tuple[int, int, int]:
-    """(z, y, x) of a volume of sections along y: as thick as asked for; the rest is AreTomo's choice.
+    """(z, y, x) of a volume of sections along y: as thick as requested; AreTomo chooses the rest.
 
     Raises DataUnfitError if it has another thickness.
     """

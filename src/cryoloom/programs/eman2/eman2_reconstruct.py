@@ -172,7 +172,7 @@ def eman2_reconstruct(series: TiltSeries, params: Eman2ReconstructParams, contex
 
 
 def _shape(path: Path, n_z: int) -> tuple[int, int, int]:
-    """(z, y, x) of the volume, as thick as asked for; EMAN2 chooses the rest."""
+    """(z, y, x) of the volume, as thick as requested; EMAN2 chooses the rest."""
     shape = MrcPixels(path).shape
     if shape[0] != n_z:
         raise DataUnfitError(

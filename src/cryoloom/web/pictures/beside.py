@@ -99,7 +99,7 @@ def _points(path: Path, shape: tuple[int, int, int], size: float) -> PointSet:
     middle = np.array(shape[::-1]) // 2 + 0.5
     if path.suffix == ".star":
         if not size:
-            raise UserInputError(f"{path.name} is in angstrom, and the image tells no pixel size")
+            raise UserInputError(f"{path.name} is in angstrom, and the image has no pixel size")
         # Imported here because it loads pandas, which only STAR files need.
         from cryoloom.formats.relion.particles import read_relion_particles
         from cryoloom.formats.relion.star_tables import read_blocks

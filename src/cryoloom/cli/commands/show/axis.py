@@ -95,8 +95,8 @@ def _tell(consensus: AxisConsensus, project: Path) -> None:
 
 
 _DIRECTIONS = {
-    "as told": "as in the metadata",
-    "half a turn from told": "opposite to the metadata: one of the two mirrors the specimens",
+    "as in the metadata": "as in the metadata",
+    "opposite to the metadata": "opposite to the metadata: one of the two mirrors the specimens",
     "open": "open, images cannot distinguish it from the opposite direction; a known handedness would",
 }
 
