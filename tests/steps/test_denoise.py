@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_said(rng, tmp_path):
     with pytest.raises(UserInputError, match="holds no network"):
         denoise(tomogram, DenoiseParams(weights=tmp_path / "other.safetensors"), MemoryContext())
     (tmp_path / "text.safetensors").write_text("no network")
-    with pytest.raises(DataUnfitError, match="no safetensors file"):
+    with pytest.raises(DataUnfitError, match="not a safetensors file"):
         denoise(tomogram, DenoiseParams(weights=tmp_path / "text.safetensors"), MemoryContext())
 
 

@@ -275,7 +275,7 @@ def test_no_angle_given(tmp_path, context):
 
 def test_no_pixel_size_given(tmp_path, context):
     folder = write_session(tmp_path / "raw", shape=(48, 36))
-    assert "no whole binning" in spoilt(folder, context)
+    assert "not a whole binning" in spoilt(folder, context)
 
 
 def test_an_angle_exposed_twice_is_kept_and_reported(tmp_path, context):

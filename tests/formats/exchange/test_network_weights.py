@@ -25,7 +25,7 @@ def test_other_files_are_recognised(tmp_path):
     with pytest.raises(UserInputError, match=r"do not exist; give a network.safetensors"):
         read_network(tmp_path / "none.safetensors")
     (tmp_path / "model.pt").write_bytes(b"\x80\x02pickle" * 20)
-    with pytest.raises(DataUnfitError, match="no safetensors file that can be read"):
+    with pytest.raises(DataUnfitError, match="not a safetensors file that can be read"):
         read_network(tmp_path / "model.pt")
 
 

@@ -50,7 +50,7 @@ def test_truncated_movies_are_refused(tmp_path, rng, eer, kind, cut):
     else:
         path.write_bytes(eer.read_bytes())
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataUnfitError, match=r"truncated|no TIFF"):
+    with pytest.raises(DataUnfitError, match=r"truncated|not a TIFF"):
         describe_movie(path)
 
 
@@ -66,7 +66,7 @@ def test_another_movie_than_at_import_is_refused(tmp_path, rng):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("none.tif", "does not exist"), ("none.eer", "does not exist"), ("x.dat", "no movie format")],
+    [("none.tif", "does not exist"), ("none.eer", "does not exist"), ("x.dat", "not a movie format")],
 )
 def test_what_is_no_movie_is_refused(tmp_path, name, says):
     with pytest.raises(DataUnfitError, match=says):

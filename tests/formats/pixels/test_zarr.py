@@ -74,7 +74,7 @@ def test_images_are_refused(tmp_path):
 
 
 def test_what_is_no_volume_is_refused(tmp_path):
-    with pytest.raises(DataUnfitError, match="no OME-Zarr volume"):
+    with pytest.raises(DataUnfitError, match="not an OME-Zarr volume"):
         ZarrPixels(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_the_mdoc_of_binned_images_is_scaled_to_the_movies(tmp_path):
     size, _ = movie_pixel_size(SUPER, None, [mdoc_with(tmp_path, 1.35)], None)
     assert size == pytest.approx(0.675)
     odd = Movie(Path("a.tif"), 8, (4092, 8640))
-    with pytest.raises(DataUnfitError, match="no whole binning of the movies"):
+    with pytest.raises(DataUnfitError, match="not a whole binning of the movies"):
         movie_pixel_size(odd, None, [mdoc_with(tmp_path, 1.35)], None)
 
 

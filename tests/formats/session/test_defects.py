@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         load_defects(tmp_path / "none.txt", SHAPE)
     with pytest.raises(DataUnfitError, match="it is for 5 x 6 pixels, movies are 8 x 6"):
         load_defects(write(tmp_path, "CameraSizeX 5\nBadColumns 1\n"), SHAPE)
-    with pytest.raises(DataUnfitError, match="no defect list as SerialEM or MotionCor write"):
+    with pytest.raises(DataUnfitError, match="not a defect list as SerialEM or MotionCor write"):
         load_defects(write(tmp_path, "1 2 3\n"), SHAPE)
     mrcfile.write(tmp_path / "other.mrc", np.zeros((3, 3), np.int16))
     with pytest.raises(DataUnfitError, match="another shape than the movies"):

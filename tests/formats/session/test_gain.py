@@ -113,7 +113,7 @@ def test_defects_of_serialem(tmp_path, values):
 def test_defects_for_another_camera_are_refused(tmp_path, values):
     with pytest.raises(DataUnfitError, match="it is for 5 x 7 pixels"):
         bad_pixels(tmp_path, values, "CameraSizeX 5\nCameraSizeY 7\nBadColumns 0\n")
-    with pytest.raises(DataUnfitError, match="no defect list"):
+    with pytest.raises(DataUnfitError, match="not a defect list"):
         bad_pixels(tmp_path, values, "1 2 3\n")
 
 
