@@ -26,8 +26,8 @@ def test_hidden_and_climbing_paths_are_refused_and_links_are_followed(tmp_path: 
         (str(outside), "--root FOLDER"),
         ("/etc/passwd", "--root FOLDER"),
         ("raw/none", "does not exist"),
-        ("a\0b", "no path"),
-        ("", "no path"),
+        ("a\0b", "not a path"),
+        ("", "not a path"),
     ):
         with pytest.raises(UserInputError, match=words):
             roots.checked(text)
