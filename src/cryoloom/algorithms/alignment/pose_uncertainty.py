@@ -40,7 +40,7 @@ TILT_ERROR_DEG = 0.1  # chosen, as in the simulator: rms difference of a stage's
 AXIS_ERROR_DEG = {"beads": 0.02, "fiducials": 0.02, "features": 0.05, "patches": 0.4}
 DEPTH_ANGSTROM = 350.0  # rms height in 1200 A of ice, also where all tracks lie in one plane
 THICKNESS_ANGSTROM, THICKNESS_SD_ANGSTROM = 1400.0, 700.0
-"""Chosen: of ice that nothing is known of; plunge-frozen ice is 500 to 2500 A thick."""
+"""Chosen: thickness of ice if nothing is known of it; plunge-frozen ice is 500 to 2500 A thick."""
 SURFACE_ANGSTROM = 100.0
 """Chosen: depth that holds most gold of one surface; beads are 50 to 150 A wide."""
 LEAST_WEIGHT = 0.02  # chosen: observations of less weight do not count, as for residuals
