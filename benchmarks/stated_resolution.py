@@ -147,20 +147,38 @@ def smooth_layers(model: ParticleModel, seed: int) -> Scene:
     )
 
 
-def with_decoys(model: ParticleModel, decoy: ParticleModel | None, n: int, seed: int) -> tuple[Scene, Scene]:
-    """A scene of particles and as many decoys, and its picks: decoys are other particles or empty places."""
+def with_decoys(
+    model: ParticleModel,
+    decoy: ParticleModel | None,
+    n: int,
+    seed: int,
+    *,
+    n_decoys: int | None = None,
+    apart: float = 130.0,
+    side_px: int = 360,
+    pixel: float = 5.0,
+    thickness: float = 600.0,
+    box_px: int = 80,
+) -> tuple[Scene, Scene]:
+    """A scene of particles and decoys (as many, unless given), and its picks.
+
+    Decoys are other particles, or empty places.
+    """  # fmt: skip
     rng = np.random.default_rng(seed)
-    places = scattered_places(2 * n, (360, 360), 5.0, 600.0, 130.0, rng)
+    total = n + (n if n_decoys is None else n_decoys)
+    places = scattered_places(total, (side_px, side_px), pixel, thickness, apart, rng)
     turns = Rotation.random(len(places), rng).as_matrix()
+    part = np.arange(total + 1) * (total - n) // total
+    is_decoy = (np.diff(part) > 0)[: len(places)]
     made = []
-    for one, mine, noise in ((model, slice(0, None, 2), 1.0), (decoy, slice(1, None, 2), 0.0)):
+    for one, mine, noise in ((model, ~is_decoy, 1.0), (decoy, is_decoy, 0.0)):
         if one is not None:
             # The same seed gives the same shifts of the images.
             made.append(
                 make_scene(
                     one, 0, np.random.default_rng(seed), positions=places[mine], rotations=turns[mine],
-                    shape_yx=(360, 360), pixel=5.0, tilts_deg=TILTS_DEG, dose=8.0, thickness=600.0,
-                    box_px=80, noise=noise,
+                    shape_yx=(side_px, side_px), pixel=pixel, tilts_deg=TILTS_DEG, dose=8.0,
+                    thickness=thickness, box_px=box_px, noise=noise,
                 )
             )  # fmt: skip
     if len(made) == 2:
@@ -288,6 +306,13 @@ def picked(case: Case, rng: np.random.Generator) -> Particles:
     )  # fmt: skip
 
 
+def halves_agree_to(average: Average) -> float:
+    """Where the corrected correlation of the halves falls to 0.143, in angstrom."""
+    corrected = next(curve for curve in average.curves if curve.name == "corrected")
+    box = average.map.shape[0] * average.voxel_size_angstrom
+    return first_fall(np.array(corrected.correlation), 0.143, box)
+
+
 def against_truth(case: Case, average: Average, rows: ParticleRows) -> str:
     """Resolution against the model, and rotations within 10 degrees, after one motion of the average."""
     if case.model is None:
@@ -329,8 +354,6 @@ def report(name: str, case: Case, seed: int) -> None:
         print(f"{name}: refused: {refused}", flush=True)
         return
     average = given.main
-    curves = {curve.name: np.array(curve.correlation) for curve in average.curves}
-    box = average.map.shape[0] * average.voxel_size_angstrom
     stated = average.resolution_angstrom
     figures = ", ".join(
         f"{key} {context.figures[key]:.2f}"
@@ -344,9 +367,8 @@ def report(name: str, case: Case, seed: int) -> None:
         )
         if key in context.figures
     )
-    halves = first_fall(curves["corrected"], 0.143, box)
     print(
-        f"{name}: {average.n_particles} particles, halves {halves:.1f} A, "
+        f"{name}: {average.n_particles} particles, halves {halves_agree_to(average):.1f} A, "
         f"stated {'nothing' if stated is None else f'{stated:.1f} A'}, "
         f"{against_truth(case, average, given.others['particles'][0].rows())}; {figures}; "
         f"{time.perf_counter() - begun:.0f} s",

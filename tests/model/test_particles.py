@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import ArrayTable, ParticleRows, Particles, doubt_of
+from cryoloom.model import ArrayTable, ParticleRows
 
 
 def some_rows(tomogram: str, n: int, **more: object) -> ParticleRows:
@@ -60,17 +60,3 @@ def test_a_table_without_rotations_is_refused():
     del columns["r11"]
     with pytest.raises(DataUnfitError, match="r11"):
         ParticleRows.from_table(ArrayTable(columns))
-
-
-def test_a_doubt_is_that_of_any_set():
-    table = ArrayTable(some_rows("a", 2).columns())
-    sets = [
-        Particles(name, table, (), pose_doubt=doubt) for name, doubt in (("a", ""), ("b", "x"), ("c", "x"))
-    ]
-    assert doubt_of(sets) == "x"
-    assert doubt_of(sets[:1]) == doubt_of([]) == ""
-
-
-def test_halves_aligned_to_one_map_are_a_doubt():
-    picked = Particles("a", ArrayTable(some_rows("a", 2).columns()), (), common_reference="the template")
-    assert doubt_of([picked]) == "both halves were aligned to the template; run refine"

@@ -45,7 +45,10 @@ def test_a_doubt_about_the_poses_stands_in_the_caption(rng):
     particles, _ = make_particles(5, rng)
     doubted = replace(particles, pose_doubt="shells do not tell")
     (plan,) = drawn(SeriesReport("TS_01", None, particles={"refine": doubted}))["particles"]
-    assert plan.caption.endswith("No resolution is given of these poses: shells do not tell.")
+    assert ". The step that found these poses gives no resolution: shells do not tell." in plan.caption
+    picked = replace(particles, common_reference="the template")
+    (plan,) = drawn(SeriesReport("TS_01", None, particles={"pick": picked}))["particles"]
+    assert "both halves were aligned to the template" in plan.caption
 
 
 def make_average(**more):
@@ -71,6 +74,10 @@ def test_an_average_shows_its_slices_and_curves():
     assert "tomogram" not in shown
     assert "200 particles" in average_caption(average)
     assert "10.5 Å" in average_caption(average)
+    of_a_class = make_average(resolution_note="compared to 15 A", pose_doubt="shells do not tell")
+    assert "given (compared to 15 A; the step that found these poses gives no" in average_caption(of_a_class)
+    refused = make_average(resolution_note="shells do not tell", pose_doubt="shells do not tell")
+    assert "no resolution is given (shells do not tell). Central" in average_caption(refused)
     assert "no resolution is given (too few)" in average_caption(make_average(resolution_note="too few"))
     figure = average_figure(average)
     assert figure.size == (3 * 288 + 12, 288)  # each voxel 18 pixels wide

@@ -159,6 +159,16 @@ def passes_shown() -> list[dict[str, Any]]:
     return shown
 
 
+DOUBT = (
+    "the halves agree to 12.1 A, but the particles do not determine their orientations: where one half of "
+    "the tilts finds them, the other half gains 0.22 of what particles like the average would gain (expected at "
+    "least 0.3), 2.4 standard errors. Both halves agree with the first map that they began with, as smooth "
+    "shells and layers do. If there may be other particles among them, divide them with classify and refine "
+    "each class by itself; otherwise begin with another first map"
+)
+"""As `refine` gives it."""
+
+
 @pytest.fixture(scope="module")
 def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("average") / "averaged"
@@ -167,10 +177,25 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = average_of(folder)
     divided = database.begin_run("classify", "classify", 1, {}, None, {})
     for name, n in (("class_1", 900), ("class_2", 300)):
-        one = encode(replace(made, name=name, n_particles=n), folder)
-        database.record_item(
-            ItemRecord(divided.id, name, fingerprint(name), "done", value=one, output="averages")
+        one = replace(
+            made,
+            name=name,
+            n_particles=n,
+            resolution_angstrom=None,
+            resolution_note="classes are compared to 15.0 A",
+            pose_doubt=DOUBT,
         )
+        database.record_item(
+            ItemRecord(
+                divided.id, name, fingerprint(name), "done", value=encode(one, folder), output="averages"
+            )
+        )
+    rows = ParticleRows.of("TS_01", np.zeros((1200, 3)))
+    write_parquet(folder / "divided.parquet", rows.columns())
+    doubted = Particles("all", ParquetTable(folder / "divided.parquet"), (), pose_doubt=DOUBT)
+    database.record_item(
+        ItemRecord(divided.id, "all", fingerprint("divided"), "done", value=encode(doubted, folder))
+    )
     database.end_run(divided.id, "done")
     begun = database.begin_run("initial_model", "initial_model", 1, {}, None, {})
     first = replace(made, name="first_map", curves=(), resolution_angstrom=None)
@@ -301,6 +326,34 @@ def test_classes_are_tabs(window: Any, with_average: Served) -> None:
     page.keyboard.press("c")
     page.wait_for_function("() => document.querySelector('h1').textContent === 'class_2'")
     assert page.inner_text("#classes [aria-pressed=true]") == "class_2 25 %"
+
+
+def test_why_no_resolution_is_given_is_shown(window: Any, with_average: Served) -> None:
+    """The reason of the step that found the poses, for the particles and for averages of them."""
+    opened = window(with_average)
+    project = with_average.site.project("averaged")
+    by_name = {average.name: item.id for _, item, average in project.averages()}
+    page = opened.go(f"/p/averaged/average/{by_name['class_1']}")
+    assert "no resolution is given" in page.inner_text("#facts")
+    said = page.inner_text("#doubt")
+    assert said.startswith("Classes are compared to 15.0 A; the step that found these poses gives no ")
+    assert DOUBT in said
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    opened.shot("average-doubt")
+    page = opened.go(f"/p/averaged/average/{by_name['apoferritin']}")
+    assert page.locator("#doubt").is_hidden()
+    page = opened.go(f"/p/averaged/average/{by_name['first_map']}")
+    assert page.locator("#doubt").is_hidden()  # no reason is known
+    divided = next(run for run, _ in project.particle_runs() if run.node == "classify")
+    page = opened.go(f"/p/averaged/particles?run={divided.id}")
+    page.wait_for_selector("#doubt:not([hidden])")
+    assert page.inner_text("#doubt").startswith(
+        "The step that found these poses gives no resolution: the halves agree to 12.1 A"
+    )
+    assert "run refine with these particles" in page.inner_text("#doubt")
+    opened.shot("particles-doubt")
+    page.click("#sets tbody tr[aria-selected=false]")
+    assert page.locator("#doubt").is_hidden()
 
 
 def test_passes_of_every_start_are_lines(window: Any, with_average: Served) -> None:

@@ -14,7 +14,16 @@ from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, lost_in
 from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.formats.relion import relion5
 from cryoloom.formats.warp import tilt_series as warp
-from cryoloom.model import Average, Item, ParticleRows, Particles, TiltSeries, Tomogram, doubt_of
+from cryoloom.model import (
+    Average,
+    Item,
+    ParticleRows,
+    Particles,
+    TiltSeries,
+    Tomogram,
+    doubt_of,
+    no_resolution,
+)
 from cryoloom.store.current import CurrentState
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord
@@ -206,7 +215,7 @@ def write_particle_files(
         for one in item.tomograms
     ]
     if doubt := doubt_of(with_some):
-        notes.append(f"the step that found these poses gives no resolution: {doubt}")
+        notes.append(no_resolution(doubt))
     if lost := lost_in(format, rows):
         notes.append(f"the format ({known.label}) cannot store: {', '.join(lost)}")
     return files, tuple(notes), tuple(sorted(set(rows.tomogram.tolist())))

@@ -8,10 +8,11 @@ from cryoloom.model.item import Item
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
-from cryoloom.model.particles import ParticleRows, Particles, doubt_of
+from cryoloom.model.particles import ParticleRows, Particles
 from cryoloom.model.pixel_set import PixelSet
 from cryoloom.model.pixels import KeyedPixels, Pixels, PixelSink
 from cryoloom.model.pose import Pose
+from cryoloom.model.pose_doubt import doubt_of, doubts_of, no_resolution
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
 from cryoloom.model.table import ArrayTable, Table
@@ -52,4 +53,6 @@ __all__ = [
     "TiltSeries",
     "Tomogram",
     "doubt_of",
+    "doubts_of",
+    "no_resolution",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from cryoloom.model.tilt import DecisionsBySeries
 from cryoloom.model.tilt_series import TiltSeries
 from cryoloom.model.tomogram import Tomogram
 
-__all__ = ["ParticleRows", "Particles", "doubt_of"]
+__all__ = ["ParticleRows", "Particles"]
 
 _POSITION = ("x_angstrom", "y_angstrom", "z_angstrom")
 _ROTATION = tuple(f"r{row}{column}" for row in range(3) for column in range(3))
@@ -219,15 +219,3 @@ class Particles:
             series=tuple(series.with_decisions(by_series) for series in self.series),
             tomograms=tuple(tomogram.with_decisions(by_series) for tomogram in self.tomograms),
         )
-
-
-def doubt_of(items: Sequence[Particles]) -> str:
-    """Why no step gives a resolution of sets with these poses, each reason once; "" if none is known."""
-    return "; ".join(dict.fromkeys(reason for item in items for reason in _doubts(item)))
-
-
-def _doubts(item: Particles) -> Iterator[str]:
-    if item.pose_doubt:
-        yield item.pose_doubt
-    if item.common_reference:
-        yield f"both halves were aligned to {item.common_reference}; run refine"

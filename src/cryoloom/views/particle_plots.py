@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.contract.figures import Record
-from cryoloom.model import Average, Particles
+from cryoloom.model import Average, Particles, doubt_of, no_resolution
 from cryoloom.views.content import SeriesReport
 from cryoloom.views.plot_parts import (
     BLUE,
@@ -25,7 +25,7 @@ from cryoloom.views.plot_parts import (
     threshold,
 )
 
-__all__ = ["average_caption", "average_plots", "draw_passes", "particle_plots"]
+__all__ = ["average_caption", "average_plots", "draw_passes", "particle_plots", "why_no_resolution"]
 
 MOST_POINTS = 4000
 """Largest number of particles drawn, selected evenly: a page does not show more."""
@@ -67,11 +67,11 @@ def _of_one_set(node: str, particles: Particles) -> list[Plot]:
     n_tomograms = len(np.unique(rows.tomogram))
     where = f" in {n_tomograms} tomograms" if n_tomograms > 1 else ""
     part = f"; one in {every} is drawn" if every > 1 else ""
-    doubt = f" No resolution is given of these poses: {particles.pose_doubt}." if particles.pose_doubt else ""
+    doubt = doubt_of([particles])
     plan = Plot(
         f"Particles ({node})",
         f"{rows.n} particles of {particles.species}{where}, viewed along z; the colour is the {named}{part}."
-        + doubt,
+        + (f" {_sentence(no_resolution(doubt))}" if doubt else ""),
         [spots],
         layout,
         height_px=360,
@@ -142,13 +142,26 @@ def average_caption(average: Average) -> str:
     """Description of an average, in a sentence or two."""
     of = "" if average.n_particles is None else f" of {average.n_particles} particles"
     size = " \u00d7 ".join(str(n) for n in average.map.shape[::-1])
-    resolution = (
-        "no resolution is given"
-        if average.resolution_angstrom is None
-        else f"resolution {average.resolution_angstrom:.1f} Å where the halves' correlation falls to 0.143"
-    )
-    note = f" ({average.resolution_note})" if average.resolution_note else ""
+    if average.resolution_angstrom is None:
+        resolution, note = "no resolution is given", why_no_resolution(average)
+    else:
+        resolution = (
+            f"resolution {average.resolution_angstrom:.1f} Å where the halves' correlation falls to 0.143"
+        )
+        note = average.resolution_note
     return (
         f"Average{of}, symmetry {average.symmetry}: {size} voxels of {average.voxel_size_angstrom:.3g} Å; "
-        f"{resolution}{note}. Central slices xy, xz and yz; density is bright."
+        f"{resolution}{f' ({note})' if note else ''}. Central slices xy, xz and yz; density is bright."
     )
+
+
+def why_no_resolution(average: Average) -> str:
+    """Why an average has no resolution, without a full stop; "" if it has one, or if no reason is known."""
+    if average.resolution_angstrom is not None:
+        return ""
+    note, doubt = average.resolution_note, average.pose_doubt
+    return note if not doubt or doubt in note else "; ".join(filter(None, (note, no_resolution(doubt))))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

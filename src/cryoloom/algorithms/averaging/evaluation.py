@@ -20,6 +20,7 @@ from cryoloom.algorithms.averaging.shell_correlation import (
     shell_correlation,
     soft_sphere,
 )
+from cryoloom.model import no_resolution
 
 __all__ = [
     "HalfMaps",
@@ -190,8 +191,7 @@ def without_doubt(found: Verdict, doubt: str) -> Verdict:
     """
     if not doubt:
         return found
-    note = f"the step that found these poses gives no resolution: {doubt}"
-    return replace(found, resolution_angstrom=None, note=note)
+    return replace(found, resolution_angstrom=None, note=no_resolution(doubt))
 
 
 def _supported(turned: Array, shell: int, independent: float) -> int | None:

@@ -16,7 +16,7 @@ from cryoloom.formats.relion.particles import (
     read_relion_particles,
     write_relion_particles,
 )
-from cryoloom.model import Average, ParticleRows, Particles, doubt_of
+from cryoloom.model import Average, ParticleRows, Particles, doubt_of, no_resolution
 
 __all__ = ["write_relion5_particles"]
 
@@ -86,7 +86,7 @@ def write_relion5_particles(
                 "particles.star; extract them too, or export a result without extracted images"
             )
     if doubt := doubt_of(particles):
-        notes.append(f"the step that found these poses gives no resolution: {doubt}")
+        notes.append(no_resolution(doubt))
     if lost := not_carried(rows):
         notes.append(f"particles.star cannot store, at least for some particles: {', '.join(lost)}")
     series = [one for item in particles for one in item.series]

@@ -30,6 +30,7 @@ from cryoloom.model import (
     PixelSink,
     Tilt,
     TiltSeries,
+    doubts_of,
 )
 
 __all__ = [
@@ -260,6 +261,5 @@ def set_of(items: Sequence[Particles], changed: Mapping[str, TiltSeries], contex
         series=tuple(series[name] for name in sorted(series)),
         tomograms=(),
         images=(),
-        pose_doubt="; ".join(dict.fromkeys(item.pose_doubt for item in items if item.pose_doubt)),
-        common_reference=next((item.common_reference for item in items if item.common_reference), ""),
+        **doubts_of(items),
     )

@@ -17,7 +17,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.exchange.placement import place_pixels
 from cryoloom.formats.relion.star_tables import read_blocks
-from cryoloom.model import Average, FscCurve, Pixels
+from cryoloom.model import Average, FscCurve, Pixels, no_resolution
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.relion.particle_project import average_of, place_mask
 from cryoloom.programs.relion.relion_programs import RELION_POSTPROCESS
@@ -186,8 +186,7 @@ def relion_postprocess(average: Average, params: RelionPostprocessParams, contex
     context.figure("stated_resolution_angstrom", stated)
     if average.pose_doubt:
         context.warn(
-            f"RELION's resolution compares the halves alone. The step that found these poses gives none: "
-            f"{average.pose_doubt}"
+            f"RELION's resolution compares the halves alone, and {no_resolution(average.pose_doubt)}"
         )
     context.figure(
         "b_factor_angstrom2", None if factor is None else -factor, reason="RELION could not measure it"

@@ -18,6 +18,7 @@ from cryoloom.errors import UserInputError
 from cryoloom.formats.exchange.gltf import glb_of
 from cryoloom.model import Average, ParticleRows
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.views.particle_plots import why_no_resolution
 from cryoloom.web.in_thread import InThread
 from cryoloom.web.other_programs.scripts import safe_file_name
 from cryoloom.web.pictures.small_maps import small_position, small_volume
@@ -47,7 +48,7 @@ def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, averag
         "symmetry": average.symmetry,
         "voxel_size_angstrom": average.voxel_size_angstrom,
         "resolution_angstrom": average.resolution_angstrom,
-        "resolution_note": average.resolution_note,
+        "why_no_resolution": why_no_resolution(average),
         "n_particles": average.n_particles,
         "maps": [
             {"title": title, "base": f"/p/{project.slug}/image/{item.id}/{role}"}

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.contract.discovery import steps_taking
 from cryoloom.errors import UserInputError
+from cryoloom.model import doubt_of, no_resolution
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import Job, start_job
@@ -40,6 +41,7 @@ def particle_set_facts(project: ProjectView) -> list[dict[str, Any]]:
     for run, items in project.particle_runs():
         first = project.particles(items[0].id or 0)
         read = [first, *(project.particles(item.id or 0) for item in items[1:_MOST_READ])]
+        doubt = doubt_of(read)
         sets.append(
             {
                 "run": run.id,
@@ -50,6 +52,7 @@ def particle_set_facts(project: ProjectView) -> list[dict[str, Any]]:
                 "species": first.species,
                 "diameter_angstrom": first.diameter_angstrom,
                 "symmetry": first.symmetry,
+                "why_no_resolution": no_resolution(doubt) if doubt else "",
                 "has_map": first.template is not None,
                 "has_scores": "score" in first.table.columns,
                 "items": [

@@ -101,6 +101,9 @@ export function follow(read, events = ["changed", "decided"]) {
 /** A number with its noun: "1 series", "3 movies". */
 export const counted = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
+/** A text as a sentence: capital letter, full stop. */
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
 /** A number of bytes as text. */
 export function bytesText(n) {
   const power = n < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(n) / 3));

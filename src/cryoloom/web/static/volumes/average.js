@@ -1,6 +1,6 @@
 /** An average: three slices, FSC, surface. */
 
-import { addKeys, attempt, base, get, make, pageData, send, tell } from "../app.js";
+import { addKeys, attempt, base, get, make, pageData, send, sentence, tell } from "../app.js";
 import { AveragePasses, sectionOf } from "./average-passes.js";
 import { ClassViews } from "./class-views.js";
 import { Plot } from "../plot.js";
@@ -20,9 +20,11 @@ byId("all").addEventListener("change", (event) => location.assign(`${base}/avera
 byId("facts").textContent = [
   facts.symmetry,
   facts.n_particles !== null ? `${facts.n_particles.toLocaleString("en")} particles` : null,
-  facts.resolution_angstrom !== null ? `${facts.resolution_angstrom.toFixed(1)} Å (FSC 0.143)` : facts.resolution_note || "resolution not known",
+  facts.resolution_angstrom !== null ? `${facts.resolution_angstrom.toFixed(1)} Å (FSC 0.143)` : "no resolution is given",
 ].filter(Boolean).join(", ");
 byId("facts").title = byId("facts").textContent;
+byId("doubt").hidden = !facts.why_no_resolution;
+byId("doubt").textContent = sentence(facts.why_no_resolution);
 
 const MOST_LEVEL = 65; // chosen: per cent of the box in the first surface, so that a map that fills its box is shown as well
 const x1 = 1 / (2 * facts.voxel_size_angstrom);

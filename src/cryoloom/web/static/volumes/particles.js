@@ -1,6 +1,6 @@
 /** Sets of particles: scores with a cut-off, positions in their tomograms, and averaging. */
 
-import { addKeys, attempt, base, get, keepInAddress, make, pageData, send, tell } from "../app.js";
+import { addKeys, attempt, base, get, keepInAddress, make, pageData, send, sentence, tell } from "../app.js";
 import { showJobs } from "../jobs.js";
 import { Plot } from "../plot.js";
 
@@ -25,6 +25,8 @@ async function choose(one) {
   drawSets();
   byId("title").textContent = `run ${one.run} ${one.node}`;
   byId("facts").textContent = [`${one.n.toLocaleString("en")} particles`, one.diameter_angstrom ? `diameter ${one.diameter_angstrom.toFixed(0)} Å` : null].filter(Boolean).join(", ");
+  byId("doubt").hidden = !one.why_no_resolution;
+  byId("doubt").textContent = sentence(one.why_no_resolution);
   byId("tomograms").replaceChildren(...one.items.map((item) => make("p", { class: "row tight" },
     make("a", { href: `${base}/tomo/${encodeURIComponent(item.name)}?particles=${item.item}`, title: "These particles on their tomogram" }, item.name), make("span", { class: "quiet" }, item.n.toLocaleString("en")))));
   byId("symmetry").value = one.symmetry;
