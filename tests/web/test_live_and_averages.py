@@ -161,10 +161,10 @@ def passes_shown() -> list[dict[str, Any]]:
 
 DOUBT = (
     "the halves agree to 12.1 A, but the particles do not determine their orientations: where one half of "
-    "the tilts finds them, the other half gains 0.22 of what particles like the average would gain (expected at "
-    "least 0.3), 2.4 standard errors. Both halves agree with the first map that they began with, as smooth "
-    "shells and layers do. If there may be other particles among them, divide them with classify and refine "
-    "each class by itself; otherwise begin with another first map"
+    "the tilts finds them, the other half gains 0.22 of what particles like the average would gain "
+    "(expected at least 0.3), 2.4 standard errors. Both halves agree with the first map that they began "
+    "with, as smooth shells and layers do. If there may be other particles among them, divide them with "
+    "classify and refine each class by itself; otherwise begin with another first map"
 )
 """As `refine` gives it."""
 
