@@ -29,4 +29,4 @@ def test_one_set_of_several_has_all_their_doubts():
 
 
 def test_the_sentence_names_the_reason_and_what_to_do():
-    assert "gives no resolution: x. To have one, run refine with these particles" in no_resolution("x")
+    assert "gives no resolution: x. Run refine with these particles:" in no_resolution("x")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
@@ -104,6 +105,25 @@ def test_equal_particles_have_no_evidence_of_classes():
     average = found.others["averages"][0]
     assert average.pose_doubt == "shells do not tell"
     assert "refine the particles of the class" in average.resolution_note
+
+
+def test_particles_in_doubt_are_divided_without_junk():
+    """Other particles among them, at orientations that mean nothing, are a class and take none of the right.
+
+    Whichever kind looks more like a shell would otherwise be junk, and not be passed on.
+    """
+    models = [lumpy_particle(np.random.default_rng(seed)) for seed in (3, 8)]
+    scene, kind = mixed_scene(models, (12, 12), 11)
+    rotations = scene.rotations.copy()
+    rotations[kind == 1] = Rotation.random(12, np.random.default_rng(1)).as_matrix()
+    doubted = replace(particles_of(replace(scene, rotations=rotations)), pose_doubt="other particles")
+    context = MemoryContext()
+    labels = labels_of(classify((doubted,), PARAMS, context), len(kind))
+    assert (labels > 0).all()
+    assert "junk_percent" in context.reasons_not_measurable
+    assert purity(labels, kind) >= 0.9
+    with pytest.raises(UserInputError, match="there are classes 1 to 2"):
+        classify((doubted,), PARAMS.model_copy(update={"keep": (3,)}), context)
 
 
 def test_given_maps_say_which_class_is_which(tmp_path):

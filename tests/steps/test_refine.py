@@ -234,7 +234,13 @@ def test_neighbours_of_directed_particles_on_no_surface_are_said():
 
 @pytest.mark.parametrize(
     ("found", "stays"),
-    [(Asymmetry(1.2, 6.3), False), (Asymmetry(0.0, 0.3), True), (None, True)],
+    [
+        (Asymmetry(1.2, 6.3), False),
+        (Asymmetry(0.137, 3.3), False),  # half of the set was other particles
+        (Asymmetry(0.09, 2.5), True),  # a fifth was, and the map was right
+        (Asymmetry(0.0, 0.3), True),
+        (None, True),
+    ],
 )
 def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found, stays):
     monkeypatch.setattr("cryoloom.steps.refine.asymmetry", lambda *_: found)
@@ -247,7 +253,8 @@ def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found
     assert context.figures.get("asymmetry") == (found and found.share)
     if not stays:
         assert "do not have the symmetry D4" in judged.verdict.note
-        assert "gain 1.20" in judged.verdict.note
+        assert f"gain {found.share:.2f}" in judged.verdict.note
+        assert "divide them with classify" in judged.verdict.note
     plain = _without_asymmetry(refined, worker, "C1", 130.0, context)
     assert plain is refined
     assert "asymmetry" in context.reasons_not_measurable
@@ -257,6 +264,8 @@ def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found
     ("found", "said"),
     [
         (PoseSupport(0.9, 20.0), ""),
+        (PoseSupport(0.51, 7.4), ""),
+        (PoseSupport(0.44, 3.9), "divide them with classify"),  # half of the set was other particles
         (PoseSupport(0.05, 0.4), "do not determine their orientations"),
         (None, "too few particles"),
     ],

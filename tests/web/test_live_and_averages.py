@@ -350,7 +350,7 @@ def test_why_no_resolution_is_given_is_shown(window: Any, with_average: Served) 
     assert page.inner_text("#doubt").startswith(
         "The step that found these poses gives no resolution: the halves agree to 12.1 A"
     )
-    assert "run refine with these particles" in page.inner_text("#doubt")
+    assert "Run refine with these particles" in page.inner_text("#doubt")
     opened.shot("particles-doubt")
     page.click("#sets tbody tr[aria-selected=false]")
     assert page.locator("#doubt").is_hidden()

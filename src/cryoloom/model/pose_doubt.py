@@ -27,8 +27,8 @@ def doubt_of(items: Sequence[Particles]) -> str:
 def no_resolution(doubt: str) -> str:
     """What every step, export and page gives instead of a resolution, for a reason as of `doubt_of`."""
     return (
-        f"the step that found these poses gives no resolution: {doubt}. To have one, run refine with these "
-        "particles; it tests the poses that it finds"
+        f"the step that found these poses gives no resolution: {doubt}. Run refine with these particles: "
+        "it tests the poses that it finds"
     )
 
 

@@ -40,8 +40,10 @@ _BAND_DIAMETERS, _FINEST_ANGSTROM = 0.2, 20.0
 _STEP_DEG, _SYMMETRIC_STEP_DEG, _DIRECTED_STEP_DEG, _OF_BAND = 15.0, 10.0, 8.0, 0.2
 #: Chosen: poses are supported above this share and this number of standard errors. Lumps, apoferritin and
 #: hexamers, with and without their symmetry, had shares of 0.54 to 1.01, 6 to 37 errors; smooth shells and
-#: layers at most 1 error (`benchmarks/stated_resolution.py`).
-LEAST_SUPPORT, _LEAST_DEVIATIONS = 0.3, 3.0
+#: layers at most 1 error (`benchmarks/stated_resolution.py`). Apoferritins among as many lumps, whose map was
+#: wrong, had shares of 0.22 to 0.44; among a quarter as many, with right maps, 0.51 to 0.71, and once 0.35
+#: (`benchmarks/classes_of_mixtures.py`).
+LEAST_SUPPORT, _LEAST_DEVIATIONS = 0.45, 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ Halves share nothing finer than 40 A, so averages of the classes stay independen
 
 The first division is not random: it follows the directions in which the particles differ most from their
 common average (principal components), unless maps to compare with are given. False picks go to a junk
-class: those that a shell without orientation explains as well as any class.
+class: those that a shell without orientation explains as well as any class. Particles of which `refine` gave
+no resolution have no junk class, because a particle with a wrong pose looks the same.
 
 Both halves of a real class differ from the common average in the same way. The correlation of these
 differences is reported as evidence; without it, more classes only add noise.
@@ -60,6 +61,8 @@ _PRINCIPAL_ROUNDS, _MOST_DIRECTIONS = 12, 3
 _LEAST_EVIDENCE, _SETTLED = 0.1, 0.005
 """Equal particles had an evidence of -0.01 to 0.04, different ones 0.4 to 0.5 (24 particles, four seeds).
 Part of the particles that change class: chosen."""
+_LEAST_AMPLITUDE = 1.0 / 3.0
+"""Chosen: particles with less of the median amplitude are empty places, as in `refine`."""
 _AMPLITUDE_SD = 0.2
 """Chosen: prior of a particle's amplitude about 1."""
 _PER_CLASS = 4
@@ -73,7 +76,11 @@ class ClassifyParams(StepParams):
     references: tuple[Path, ...] = Field(
         (), description="Maps (.mrc) to start from, one for each class, in the frame of the poses."
     )
-    junk: bool = Field(True, description="Add a class for false picks.")
+    junk: bool | None = Field(
+        None,
+        description="Add a class for false picks: those that a shell explains as well. Unset: yes, unless "
+        "refine gave no resolution of these poses; particles with wrong poses look like false picks.",
+    )
     resolution_angstrom: float = Field(
         15.0, gt=0, description="Finest resolution at which classes are compared."
     )
@@ -131,7 +138,7 @@ RECORDS = (
 
 @step(
     "classify",
-    version=3,
+    version=4,
     per="particle_set",
     needs=Particles,
     gives=Particles,
@@ -162,7 +169,8 @@ RECORDS = (
 )
 def classify(items: tuple[Particles, ...], params: ClassifyParams, context: StepContext) -> Outputs:
     """Divide the particles of a project into classes; gives those that are kept, and averages."""
-    _check(params)
+    junk = not any(item.pose_doubt for item in items) if params.junk is None else params.junk
+    _check(params, junk=junk)
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "classify")
     n_classes = len(params.references) or params.n_classes
@@ -185,14 +193,14 @@ def classify(items: tuple[Particles, ...], params: ClassifyParams, context: Step
             "tomogram's centre, not to a corner"
         )
     passes.rows = rows = replace(rows, half=np.where(passes.n_visible > 0, passes.half, 0))
-    division = _Division(passes, params, diameter, n_classes)
+    division = _Division(passes, params, diameter, n_classes, junk=junk)
     division.run(context)
     return _given(items, rows, division, params, diameter, context)
 
 
-def _check(params: ClassifyParams) -> None:
+def _check(params: ClassifyParams, *, junk: bool) -> None:
     n_classes = len(params.references) or params.n_classes
-    most = n_classes + params.junk
+    most = n_classes + junk
     wrong = [number for number in params.keep if not 1 <= number <= most]
     if wrong:
         raise UserInputError(f"keep names the classes {wrong}; there are classes 1 to {most}")
@@ -206,8 +214,10 @@ def _check(params: ClassifyParams) -> None:
 class _Division:
     """Classes and their particles. Particles without a half are not used."""
 
-    def __init__(self, passes: ClassPasses, params: ClassifyParams, diameter: float, n_classes: int) -> None:
-        self.passes, self.n_classes, self.junk = passes, n_classes, params.junk
+    def __init__(
+        self, passes: ClassPasses, params: ClassifyParams, diameter: float, n_classes: int, *, junk: bool
+    ) -> None:
+        self.passes, self.n_classes, self.junk = passes, n_classes, junk
         self.band, self.voxel = passes.band_angstrom, passes.layout.pixel_size_angstrom
         self.n = passes.layout.crop_px
         self.used = passes.half > 0
@@ -297,10 +307,7 @@ class _Division:
             return self.passes.likelihoods([(one, one) for one in scaled], junk=self.junk)
         if self.n_classes == 1:
             return self.passes.likelihoods([(self.mean, self.mean)], junk=self.junk)
-        start = self.passes.likelihoods([(self.mean, self.mean)], junk=self.junk)
-        particles = self.used & (start.argmax(axis=1) == 0)
-        if particles.sum() < _PER_CLASS * self.n_classes:
-            particles = self.used
+        particles = self._with_density()
         coefficients = self._principal_coefficients(particles, rng)
         division = np.zeros(len(particles), np.int64)
         division[particles] = clusters_of(coefficients[particles], self.n_classes, rng)
@@ -309,6 +316,17 @@ class _Division:
         first[~particles] = 0.0
         self.sums = self.passes.sums(first)
         return self.passes.likelihoods(self._maps(), junk=self.junk)
+
+    def _with_density(self) -> NDArray[np.bool_]:
+        """Particles for the first division: those that are not empty places, ``(n,)``.
+
+        Other particles must be among them, whatever explains these: in a mixture the average of all may be
+        more like one kind than like the other.
+        """
+        slope, curvature = self.passes.difference_terms(torch.zeros_like(self.mean), [self.mean])
+        amplitude = slope[:, 0] / np.maximum(curvature[:, 0, 0], 1e-12)
+        found = self.used & (amplitude >= _LEAST_AMPLITUDE * np.median(amplitude[self.used]))
+        return found if found.sum() >= _PER_CLASS * self.n_classes else self.used
 
     def _scale(self, density: torch.Tensor) -> float:
         """Factor of a given map that fits the images best."""
@@ -475,7 +493,7 @@ def _report(
     if division.junk:
         context.figure("junk_percent", float(percent[-1]))
     else:
-        context.figure("junk_percent", None, reason="junk is false, so there is no junk class")
+        context.figure("junk_percent", None, reason="there is no junk class")
     context.figure("certainty", float(highest[used].mean()))
     evidence = division.evidence()
     context.figure("difference_evidence", evidence, reason="there is one class")

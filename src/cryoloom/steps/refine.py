@@ -112,6 +112,9 @@ _LOWPASS_ANGSTROM = 40.0
 _MOST_SPLIT, _LEAST_SD_DEG = 5.0, 0.1
 _NEIGHBOURS_WITHIN = 1.8
 """Diameter over the distance of the nearest neighbour, from which about half of it lies in the mask."""
+_DIVIDE = (
+    "If there may be other particles among them, divide them with classify and refine each class by itself"
+)
 _LEAST_OWN = 0.5
 """Chosen: part of the diameter that is a particle's own however near its neighbours are picked."""
 
@@ -255,7 +258,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=6,
+    version=7,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -520,7 +523,7 @@ def _without_asymmetry(
         f"the particles do not have the symmetry {group}: they choose among equivalent poses, and tilts that "
         f"had no part in the choice gain {found.share:.2f} of what the symmetric map explains of them "
         f"(expected below 0.1), {found.deviations:.0f} standard errors. The halves agree on a mean of "
-        "different views. Refine without symmetry"
+        f"different views. {_DIVIDE}; otherwise refine without symmetry"
     )
     return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 
@@ -594,8 +597,7 @@ def _without_support(
             "where one half of the tilts finds them, the other half gains "
             f"{found.share:.2f} of what particles like the average would gain (expected at least "
             f"{LEAST_SUPPORT}), {found.deviations:.1f} standard errors. Both halves agree with the first map "
-            "that they began with, as smooth shells and layers do. If there may be other particles among "
-            "them, divide them with classify and refine each class by itself; otherwise begin with another "
+            f"that they began with, as smooth shells and layers do. {_DIVIDE}; otherwise begin with another "
             "first map"
         )
     return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
