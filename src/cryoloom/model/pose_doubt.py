@@ -9,19 +9,18 @@ from cryoloom.model.particles import Particles
 __all__ = ["doubt_of", "doubts_of", "no_resolution"]
 
 
-def doubts_of(items: Sequence[Particles]) -> dict[str, str]:
+def doubts_of(items: Sequence[Particles]) -> tuple[str, str]:
     """The fields ``pose_doubt`` and ``common_reference`` of one set of all these particles."""
-    return {
-        "pose_doubt": _each_once(item.pose_doubt for item in items),
-        "common_reference": _each_once(item.common_reference for item in items),
-    }
+    return (
+        _each_once(item.pose_doubt for item in items),
+        _each_once(item.common_reference for item in items),
+    )
 
 
 def doubt_of(items: Sequence[Particles]) -> str:
     """Why no step gives a resolution of sets with these poses, each reason once; "" if none is known."""
-    found = doubts_of(items)
-    reference = found["common_reference"]
-    return _each_once((found["pose_doubt"], f"both halves were aligned to {reference}" if reference else ""))
+    doubt, reference = doubts_of(items)
+    return _each_once((doubt, f"both halves were aligned to {reference}" if reference else ""))
 
 
 def no_resolution(doubt: str) -> str:

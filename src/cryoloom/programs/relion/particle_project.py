@@ -254,6 +254,7 @@ def set_of(items: Sequence[Particles], changed: Mapping[str, TiltSeries], contex
     """All particles as one set, with the series that changed."""
     rows = ParticleRows.joined([item.rows() for item in items if item.n_particles])
     series = {one.name: changed.get(one.name, one) for item in items for one in item.series}
+    doubt, reference = doubts_of(items)
     return replace(
         items[0],
         name=context.item_name,
@@ -261,5 +262,6 @@ def set_of(items: Sequence[Particles], changed: Mapping[str, TiltSeries], contex
         series=tuple(series[name] for name in sorted(series)),
         tomograms=(),
         images=(),
-        **doubts_of(items),
+        pose_doubt=doubt,
+        common_reference=reference,
     )
