@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import grimp
@@ -13,6 +14,7 @@ MOST_FILES = 25
 """Files in a folder, so that its names can be read: chosen with the layout, as in issue 14."""
 NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "misc", "common", "core"}
 """Names of modules that hold whatever found no other place (STYLE.md, section 1)."""
+MAIN_PATH = Path(__file__).parents[1] / "docs" / "explanation" / "main-path.md"
 
 
 def folders() -> dict[Path, list[Path]]:
@@ -51,3 +53,15 @@ def test_no_modules_import_each_other_in_a_circle():
             if waiting[importer] == 0:
                 free.append(importer)
     assert not waiting, f"these import each other, directly or through others: {sorted(waiting)}"
+
+
+def test_the_main_path_names_code_that_exists():
+    """Each link to a file, with the names after it: ``[`file`](path): `name```."""
+    text = MAIN_PATH.read_text()
+    files = re.findall(r"\]\(([^)#]+\.(?:py|yaml))\)", text)
+    assert len(files) > 12
+    assert not [file for file in files if not (MAIN_PATH.parent / file).is_file()]
+    named = re.findall(r"\]\(([^)#]+\.py)\): `(\w+)`", text)
+    assert len(named) > 5
+    texts = {file: (MAIN_PATH.parent / file).read_text() for file, _ in named}
+    assert not [(file, name) for file, name in named if not re.search(rf"\b{name}\b", texts[file])]

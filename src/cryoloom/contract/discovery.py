@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
-"""The second has a room for each suite of programs."""
+"""The second has a folder for each suite of programs."""
 _BESIDE = ("cryoloom.procedures", "cryoloom.contract")
 """Figures and records are declared here too."""
 _DECLARED = re.compile(

@@ -189,7 +189,7 @@ def _image(spectrum: torch.Tensor, optics: Optics) -> torch.Tensor:
 def _moved_locally(
     spectrum: torch.Tensor, motion: LocalMotionTruth, i_frame: int, optics: Optics
 ) -> torch.Tensor:
-    """The same, moved by a field that is so smooth that what is at r comes to r + u(r) and from p - u(p)."""
+    """The same, displaced by a smooth field u: a point r moves to r + u(r), and p comes from p - u(p)."""
     coefficients = torch.fft.irfft2(spectrum / optics.cubic_spline_transfer, s=optics.shape)
     powers = []
     for n in optics.image_shape:

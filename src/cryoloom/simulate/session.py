@@ -160,7 +160,7 @@ class _MdocFacts(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """One series about to be seen: its specimen, its tilts and the optics."""
+    """One series before its images are made: its specimen, its tilts and the optics."""
 
     params: SimulationParams
     index: int

@@ -1,4 +1,4 @@
-"""The specimen: ice wide enough to fill the field at every tilt, and all that is in it."""
+"""The specimen: ice wide enough to fill the field at every tilt, and its contents."""
 
 from __future__ import annotations
 

@@ -310,7 +310,7 @@ class _Orbits:
         return _classes(self.operators)
 
     def _are_apart(self, turns: Array) -> NDArray[np.bool_]:
-        """Whether frequencies lie far from themselves turned, and from the opposite, ``(turn, m)``."""
+        """Whether frequencies lie far from their rotated positions and the opposite ones, ``(turn, m)``."""
         turned = np.einsum("gab,mb->gma", turns, self.points)
         nearest = np.minimum(
             np.linalg.norm(turned - self.points, axis=-1), np.linalg.norm(turned + self.points, axis=-1)
