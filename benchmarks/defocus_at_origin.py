@@ -1,8 +1,9 @@
 """Defocus at the origin of the poses against the truth, wherever the alignment puts that origin.
 
 Simulated series of 31 tilts to 60 degrees, 512 x 512 pixels of 4 A: gold on the upper or lower surface, on
-both, none, a lamella with a pretilt of 10 degrees; both hands; --mirrored: the nominal axis half a turn off,
-which gives the mirrored specimen and the other hand. estimate_ctf first, then the alignment.
+both, none, a lamella with a pretilt of 10 degrees, tilts to 14 degrees only, few features; both hands;
+--mirrored: the nominal axis half a turn off, which gives the mirrored specimen and the other hand.
+estimate_ctf first, then the alignment.
 
 Alignments: own (align_series), or the true poses with their origin 450 A away, written as another program's
 files and imported: imod, aretomo; imod_tomogram, with a SHIFT in tilt.com to the centre of IMOD's tomogram;
@@ -77,6 +78,29 @@ CASES: dict[str, dict[str, Any]] = {
         "beads_lie": "on_top",
         "thickness_angstrom": 600.0,
         "z_offset_angstrom": 100.0,
+        "handedness": -1,
+    },
+    # Features do not show the other surface: the range of tilts is short, or there are few of them.
+    "short1800": {
+        "n_beads": 20,
+        "beads_lie": "on_top",
+        "thickness_angstrom": 1800.0,
+        "z_offset_angstrom": -900.0,
+        "n_particles": 20,
+        "n_vesicles": 0,
+        "n_membranes": 0,
+        "tilt_min_deg": -14.0,
+        "tilt_max_deg": 14.0,
+        "tilt_step_deg": 1.0,
+    },
+    "bare2200": {
+        "n_beads": 15,
+        "beads_lie": "below",
+        "thickness_angstrom": 2200.0,
+        "z_offset_angstrom": 0.0,
+        "n_particles": 8,
+        "n_vesicles": 0,
+        "n_membranes": 0,
         "handedness": -1,
     },
 }
@@ -195,13 +219,13 @@ def measure(name: str, seen: TiltSeries, truth: Truth, alignment: str, asked: ar
         ]
     )
     errors = np.array(list(defocus_errors_at_origin_angstrom(truth, aligned).values()) or [np.nan])
-    figures = context.figures
+    place = ("thickness_angstrom", "middle_height_angstrom", "middle_error_angstrom")
+    thickness, height, its_error = (context.figures.get(name, np.nan) for name in place)
     print(
         f"{name}{truth.handedness:+5d}{aligned.handedness.applied or 0:+6.0f}"
         f"{np.median(np.abs(rings)):7.0f}{rings.mean():+6.0f}{np.median(np.abs(errors)):8.0f}"
         f"{errors.mean():+6.0f}{np.percentile(np.abs(errors), 90):6.0f}{truth.thickness_angstrom:7.0f}"
-        f"{figures['thickness_angstrom']:7.0f}{figures['middle_height_angstrom']:8.0f}"
-        f"{figures['middle_error_angstrom']:5.0f}{time.process_time() - begin:6.0f}"
+        f"{thickness:7.0f}{height:8.0f}{its_error:5.0f}{time.process_time() - begin:6.0f}"
         f"  {alignment}: {aligned.tilt_axis_deg.measured_by}",
         flush=True,
     )
