@@ -52,7 +52,7 @@ def test_real_relion_judges_real_halves(noisy, context):
     assert context.figures["b_factor_angstrom2"] == 30.0
     assert made.resolution_angstrom is None  # RELION's statement is a figure, not the average's resolution
     assert made.pose_doubt == "shells do not tell"
-    assert any("gives none: shells do not tell" in warning for warning in context.warnings)
+    assert any("gives no resolution: shells do not tell" in warning for warning in context.warnings)
     assert made.map.shape == (N, N, N)
     np.testing.assert_allclose(made.half1[...], noisy.half1)
 
