@@ -10,7 +10,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, band_response, ed
 from makers.slab_images import ALL, AXIS, PIXEL, SIDE, TILTS, make_images
 
 
-def test_an_image_lies_where_the_others_foretell_it(rng):
+def test_an_image_lies_where_the_others_predict_it(rng):
     images, truth = make_images(rng)
     reprojected = reprojections(images, truth, ALL)
     taper = edge_taper((SIDE, SIDE), 0.3)
@@ -22,7 +22,7 @@ def test_an_image_lies_where_the_others_foretell_it(rng):
     assert peaks.prominence.numpy()[flat].min() > 6
 
 
-def test_an_image_does_not_foretell_itself(rng):
+def test_an_image_does_not_predict_itself(rng):
     noise = TiltImages(
         torch.from_numpy(rng.normal(size=(len(TILTS), SIDE, SIDE))).float(), PIXEL, np.ones(25), np.ones(25)
     )

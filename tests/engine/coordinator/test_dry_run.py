@@ -1,4 +1,4 @@
-"""A rehearsal tells what a run would do, and leaves everything as it was."""
+"""A dry run reports what a run would do, and changes nothing."""
 
 import hashlib
 
@@ -75,6 +75,6 @@ def test_what_failed_is_ahead_again(project):
     assert planned["merge"] == PlannedNode("merge", 2, 0, 1, 0)
 
 
-def test_a_project_without_a_request_has_nothing_to_rehearse(project):
+def test_a_project_without_a_request_has_no_dry_run(project):
     with pytest.raises(UserInputError, match="nothing was run"):
         project.dry_run()
