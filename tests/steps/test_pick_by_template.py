@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
+from cryoloom.algorithms.averaging.map_symmetry import turned_map
 from cryoloom.algorithms.picking.templates import density_of_points
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Sourced, Tomogram
@@ -91,6 +94,36 @@ def test_particles_are_found_and_turned(scene, template_map):
     assert particles.common_reference == "the template"
     assert (rows.others["q_value"] <= 0.05).all()
     assert context.last_progress[0] == context.last_progress[1]
+
+
+def test_a_template_about_other_axes_is_turned_before_the_search(scene, template_map, tmp_path, monkeypatch):
+    tomogram, _ = scene
+    turn = Rotation.from_euler("zyx", [25.0, 20.0, 35.0], degrees=True).as_matrix()
+    given = MrcPixels(template_map)[...]
+    path = tmp_path / "turned.mrc"
+    # Beyond the box lies its solvent.
+    turned = turned_map(torch.tensor(given - given[0, 0, 0]), turn).numpy() + given[0, 0, 0]
+    write_mrc(path, np.roll(turned, (2, -3), (0, 2)).astype(np.float32), 4.0)
+    searched = []
+
+    def stop(*arguments, **_):
+        searched.append(arguments[1])
+        raise DataUnfitError("enough")
+
+    monkeypatch.setattr("cryoloom.steps.pick_by_template.match_template", stop)
+    for template, symmetry in ((template_map, "O"), (path, "O"), (path, "C1")):
+        context = MemoryContext()
+        params = PickByTemplateParams(template=template, diameter_angstrom=135.0, symmetry=symmetry)
+        with pytest.raises(DataUnfitError, match="enough"):
+            pick_by_template(tomogram, params, context)
+        said = [warning for warning in context.warnings if "turned by" in warning]
+        assert len(said) == (template == path and symmetry == "O")
+    right, found, other = (one.density.ravel() for one in searched)
+    assert np.corrcoef(right, found)[0, 1] > 0.98
+    assert np.corrcoef(right, other)[0, 1] < 0.9
+    params = PickByTemplateParams(template=path, diameter_angstrom=135.0, symmetry="C7")
+    with pytest.raises(UserInputError, match=r"turned.mrc of pick_by_template does not have the symmetry C7"):
+        pick_by_template(tomogram, params, MemoryContext())
 
 
 def test_errors_say_what_to_do(scene, template_map, tmp_path):

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.evaluation import Verdict
 from cryoloom.algorithms.averaging.refinement import Refined
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
+from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
 from cryoloom.procedures.particle_passes import joined_particles
 from cryoloom.procedures.pose_support import PoseSupport
@@ -21,6 +23,7 @@ from cryoloom.steps.postprocess import PostprocessParams, postprocess
 from cryoloom.steps.reconstruct_particle import ReconstructParticleParams, reconstruct_particle
 from cryoloom.steps.refine import (
     RefineParams,
+    _about_standard_axes,
     _extent,
     _warn_of_split,
     _without_asymmetry,
@@ -153,6 +156,45 @@ def test_what_cannot_be_refined_is_reported(scene, context):
     with pytest.raises(DataUnfitError, match="run align_series"):
         refine((Particles("TS_1", particles.table, (unaligned,), diameter_angstrom=DIAMETER_ANGSTROM,
                           template=particles.template),), RefineParams(), context)  # fmt: skip
+
+
+def test_a_template_about_other_axes_turns_with_the_poses():
+    """Every particle's density stays where it is."""
+    rng = np.random.default_rng(6)
+    lumps = np.array([[45.0, 0.0, 12.0], [30.0, 25.0, -20.0], [20.0, -5.0, 35.0]])
+    operators = symmetry_matrices("C3")
+    turn = Rotation.from_euler("zyx", [20.0, 30.0, 15.0], degrees=True).as_matrix()
+    off = np.array([12.0, -6.0, 9.0])
+
+    def density(frame, centre):
+        points = np.concatenate([lumps @ (frame @ operator).T for operator in operators]) + centre
+        axis = 5.0 * (np.arange(40) - 20)
+        z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+        return sum(np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * 9.0**2)) for a, b, c in points)
+
+    rows = ParticleRows.of(
+        "TS_1", rng.normal(0, 100, (5, 3)), rotations=Rotation.random(5, random_state=1).as_matrix()
+    )
+    template, context = torch.tensor(density(turn, off), dtype=torch.float32), MemoryContext()
+    settings = (5.0, rows, "C3", 130.0)
+    found, moved = _about_standard_axes(template, *settings, RefineParams(), context)
+    assert len(context.warnings) == 1
+    assert "poses" in context.warnings[0]
+    # The axis, and what is left free: the turn about it and the place along it.
+    axes = moved.rotations[:, :, 2]
+    assert np.abs(np.sum(axes * (rows.rotations @ turn[:, 2]), axis=1)).min() > np.cos(np.deg2rad(1.0))
+    apart = moved.positions_xyz_angstrom - (rows.positions_xyz_angstrom + rows.rotations @ off)
+    assert np.linalg.norm(np.cross(apart, axes), axis=1).max() < 1.5
+    frame = rows.rotations[0].T @ moved.rotations[0]
+    centre = rows.rotations[0].T @ (moved.positions_xyz_angstrom - rows.positions_xyz_angstrom)[0]
+    expected = density(frame.T @ turn, frame.T @ (off - centre))
+    assert np.abs(found.numpy() - expected)[5:-5, 5:-5, 5:-5].max() < 0.05
+    # Of a map given besides it is not known how poses would turn with it.
+    with pytest.raises(UserInputError, match="does not have the symmetry C3"):
+        _about_standard_axes(template, *settings, RefineParams(reference="given.mrc"), context)
+    again, same = _about_standard_axes(found, 5.0, moved, "C3", 130.0, RefineParams(), MemoryContext())
+    assert again is found
+    assert same is moved
 
 
 def test_a_set_without_particles_is_refused_in_one_sentence():

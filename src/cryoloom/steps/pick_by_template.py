@@ -18,6 +18,10 @@ these are random lumps or sheets with the template's power spectrum; candidates 
 If all candidates are searched again, one particle in a tomogram is enough for a rate of 0.05; otherwise four
 of the clearest must win. In addition, the template must be 20 times likelier (3 nats) than every decoy.
 
+If a symmetry is given, the template's axes are measured. Where they are not the standard ones of the group,
+or do not pass through the centre, the template is turned and moved, and positions and rotations refer to the
+new map. A template without the symmetry is refused.
+
 The template's hand is checked: the mirrored template must fit the picks less well. Density is bright in maps
 and dark in tomograms; a dark map is inverted.
 """
@@ -50,6 +54,7 @@ from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles, Tomogram
 from cryoloom.procedures.placed_particles import particles_in
+from cryoloom.procedures.standard_axes import standard_map
 
 __all__ = ["PickByTemplateParams", "pick_by_template"]
 
@@ -80,7 +85,8 @@ class PickByTemplateParams(StepParams):
     )
     symmetry: str = Field(
         "C1",
-        description="Point group of the template, with RELION's axes: C1, C6, D2, T, O, I.",
+        description="Point group of the template: C1, C6, D2, T, O, I. A template with other axes than "
+        "RELION's is turned to them.",
     )
     template_voxel_angstrom: float | None = Field(
         None, gt=0, description="Voxel size of the map. Unset: from its header."
@@ -181,7 +187,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
 
 @step(
     "pick_by_template",
-    version=4,
+    version=5,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,
@@ -208,6 +214,7 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
     series = tomogram.series
     operators = symmetry_matrices(params.symmetry)
     density, density_voxel, diameter = _density(params)
+    density = _about_standard_axes(density, density_voxel, diameter, params, context)
     usual = max(_USUAL_VOXEL_ANGSTROM, diameter / _VOXELS_ACROSS)
     grid = search_grid(tomogram, params.voxel_size_angstrom, diameter, usual)
     voxel = grid.voxel_size_angstrom
@@ -311,6 +318,21 @@ def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, 
             f"{min(density.shape) * voxel:.0f} A wide; correct the diameter or template_voxel_angstrom"
         )
     return _light(density, voxel, diameter, params.contrast), voxel, diameter
+
+
+def _about_standard_axes(
+    density: NDArray[np.float64],
+    voxel: float,
+    diameter: float,
+    params: PickByTemplateParams,
+    context: StepContext,
+) -> NDArray[np.float64]:
+    """The template about the standard axes of its symmetry. Refuses one that lacks the symmetry."""
+    name = f"the template {params.template} of pick_by_template"
+    found = standard_map(density, voxel, params.symmetry, diameter, name)
+    if found.note:
+        context.warn(f"The template {params.template} is changed before the search: {found.note}")
+    return found.density
 
 
 def _stored(

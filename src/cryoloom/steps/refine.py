@@ -12,6 +12,9 @@ imposed symmetry agree even if every pose is wrong. It must be finer than the fi
 halves begin. The correlation without the radial part is also reported, for the found orientations and for
 orientations exchanged among the particles.
 
+A template that the particles were picked with is turned to the standard axes of the symmetry, and the poses
+turn with it. A map given as reference, and maps of particles on surfaces, must have the symmetry in place.
+
 An imposed symmetry that the particles lack also makes the halves agree: each particle takes any of its
 equivalent poses, and the average mixes different views. This is tested at the end. Each particle chooses
 among its equivalent poses with a map of the other half without symmetry. No resolution is reported if tilts
@@ -49,7 +52,6 @@ from pydantic import Field
 from cryoloom.algorithms.averaging.evaluation import finer_than_start, pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
-from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
 from cryoloom.algorithms.averaging.particle_images import usable_tilts
 from cryoloom.algorithms.averaging.refinement import (
     IterationRecord,
@@ -96,13 +98,17 @@ from cryoloom.procedures.particle_passes import (
 )
 from cryoloom.procedures.pose_support import LEAST_SUPPORT, pose_support
 from cryoloom.procedures.relaxed_symmetry import asymmetry
+from cryoloom.procedures.standard_axes import (
+    LEAST_LIKENESS,
+    coarse_map,
+    coarse_radius_px,
+    standard_map,
+)
 
 __all__ = ["RefineParams", "refine"]
 
 _LEAST_PARTICLES = 4
 """Two in each half."""
-# Likeness of the first map under its symmetry, relative to rotations by other angles (`map_symmetry`).
-_LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _TOUCHING_DIAMETERS = 0.7
 """Chosen: particles nearer than this overlap in the mask and belong to one half."""
 #: Of the first reference: what halves share anyway (`refinement`).
@@ -258,7 +264,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=7,
+    version=8,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -300,7 +306,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         )
     diameter, lowpass = _extent(rows, diameter, pixel, params, context)
     reference, voxel = _first_map(items, params)
-    _check_symmetry(reference, voxel, group, diameter)
+    reference, rows = _about_standard_axes(reference, voxel, rows, group, diameter, params, context)
     worker = SeriesWorker.of(
         context, series, rows, diameter, params, prior_sd_angstrom=params.shift_range_angstrom
     )
@@ -398,19 +404,46 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
     return torch.tensor(values), float(voxel)
 
 
-def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter: float) -> None:
-    """Refuse a symmetry that the first map does not have about its axes: it would make all poses wrong.
+def _about_standard_axes(
+    reference: torch.Tensor,
+    voxel: float,
+    rows: ParticleRows,
+    group: str,
+    diameter: float,
+    params: RefineParams,
+    context: StepContext,
+) -> tuple[torch.Tensor, ParticleRows]:
+    """First map and particles in the standard frame of a symmetry; another frame would make all poses wrong.
 
-    Detail to 20 A is enough, and the centre need not be exact.
+    Poses of the template turn with it. A map given besides, and directions of surfaces, say nothing of how
+    poses would turn: such a map must have the symmetry in place.
     """
-    side = 1.5 * diameter
-    small = map_on_grid(reference, voxel, _SMALL_PX, side / _SMALL_PX)
-    small = low_pass(small, side / _SMALL_PX, max(20.0, 2.0 * side / _SMALL_PX))
-    found = symmetry_in_place(small, _SMALL_PX * 0.55 / 1.5, group)
-    if found is not None and found.likeness < _LEAST_LIKENESS:
+    if params.reference is not None or has_directions(rows):
+        _check_symmetry(reference, voxel, group, diameter)
+        return reference, rows
+    values = reference.numpy().astype(np.float64)
+    found = standard_map(values, voxel, group, diameter, "the first map")
+    if not found.note:
+        return reference, rows
+    context.warn(
+        f"The template of the particles is changed before the refinement, and their poses with it: "
+        f"{found.note}"
+    )
+    rows = replace(
+        rows,
+        positions_xyz_angstrom=rows.positions_xyz_angstrom + rows.rotations @ found.centre_xyz_angstrom,
+        rotations=rows.rotations @ found.rotation,
+    )
+    return torch.tensor(found.density, dtype=torch.float32), rows
+
+
+def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter: float) -> None:
+    """Refuse a symmetry that the first map does not have about the standard axes; its centre may be off."""
+    found = symmetry_in_place(coarse_map(reference, voxel, diameter), coarse_radius_px(), group)
+    if found is not None and found.likeness < LEAST_LIKENESS:
         raise UserInputError(
             f"the first map does not have the symmetry {group} about its own axes: its likeness after "
-            f"rotation is {found.likeness:.2f}, expected at least {_LEAST_LIKENESS}. Set the symmetry of "
+            f"rotation is {found.likeness:.2f}, expected at least {LEAST_LIKENESS}. Set the symmetry of "
             "refine to C1, or give a map with RELION's axes of the group"
         )
 
