@@ -6,6 +6,9 @@ group, for subgroups and for larger groups. Prints how often the symmetry is see
 between a rotation that is taken for one of the group and the nearest true one (half of it: the error of an
 axis). A larger group must never be seen.
 
+With ``--standard`` the maps, moved by 8 A in a random direction, are brought to the standard axes, as
+`pick_by_template` does with a template; prints the angles and distances that are left.
+
     python benchmarks/map_axes.py 4v1w.cif hiv_ca_sp1.cif --ribosome 4v5d.cif --seeds 5
 """
 
@@ -24,15 +27,17 @@ from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.map_symmetry import fit_symmetry
 from cryoloom.algorithms.averaging.maps import low_pass
+from cryoloom.errors import UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.procedures.standard_axes import standard_map
 from cryoloom.simulate.particles import ParticleModel, model_from_file
 from stated_resolution import PHASE_RAD, hexamer, lumps, ribosome
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from makers.particle_scene import true_map
 
-BOX_PX, LOWPASS_ANGSTROM = 48, 20.0
+BOX_PX, LOWPASS_ANGSTROM, OFF_ANGSTROM = 48, 20.0, 8.0
 ASKED = {
     "C1": ("C2", "C3", "C6", "D2", "T", "O"),
     "C2": ("C2", "C4", "C6", "D2"),
@@ -65,12 +70,16 @@ def subgroup(asked: str, has: str) -> bool:
 
 
 def density_of(
-    model: ParticleModel, turn: np.ndarray, noise: float, rng: np.random.Generator
+    model: ParticleModel,
+    turn: np.ndarray,
+    noise: float,
+    rng: np.random.Generator,
+    off_xyz_angstrom: np.ndarray | float = 0.0,
 ) -> tuple[torch.Tensor, float]:
     """Map of a turned model at 20 A in 48 voxels, and its radius in voxels; noise over the signal's sd."""
     diameter = 2.0 * model.radius_angstrom + 10.0
     voxel = 1.5 * diameter / BOX_PX
-    points = (model.points_xyz_angstrom @ turn.T).astype(np.float32)
+    points = (model.points_xyz_angstrom @ turn.T + off_xyz_angstrom).astype(np.float32)
     made = torch.tensor(true_map(replace(model, points_xyz_angstrom=points), BOX_PX, voxel))
     lowest = max(LOWPASS_ANGSTROM, 2.0 * voxel)
     made = low_pass(made, voxel, lowest)
@@ -83,7 +92,7 @@ def density_of(
 def report(name: str, model: ParticleModel, has: str, noise: float, seeds: range) -> None:
     true = symmetry_matrices(has)
     for asked in ASKED[has]:
-        seen, likeness, errors, begun = 0, [], [], time.perf_counter()
+        seen, likeness, evenness, errors, begun = 0, [], [], [], time.perf_counter()
         for seed in seeds:
             rng = np.random.default_rng(seed)
             turn = Rotation.random(random_state=seed).as_matrix()
@@ -91,6 +100,7 @@ def report(name: str, model: ParticleModel, has: str, noise: float, seeds: range
             found = fit_symmetry(density, radius, asked)
             seen += found.is_seen
             likeness.append(found.likeness)
+            evenness.append(found.evenness)
             turned = turn.T @ found.rotation @ symmetry_matrices(asked) @ found.rotation.T @ turn
             if found.is_seen:
                 errors.append(
@@ -100,11 +110,38 @@ def report(name: str, model: ParticleModel, has: str, noise: float, seeds: range
         wrong = "" if (is_true and seen == len(seeds)) or (not is_true and not seen) else "  <---"
         print(
             f"{name} ({has}), noise {noise:g}, as {asked}: seen {seen} of {len(seeds)}"
-            f" ({'has it' if is_true else 'has it not'}), likeness {min(likeness):.2f} to {max(likeness):.2f}"
+            f" ({'has it' if is_true else 'has it not'}), likeness {min(likeness):.2f} to"
+            f" {max(likeness):.2f}, evenness {min(evenness):.2f} to {max(evenness):.2f}"
             + (f", rotations off by {max(errors):.1f} deg at most" if is_true and errors else "")
             + f", {(time.perf_counter() - begun) / len(seeds):.1f} s{wrong}",
             flush=True,
         )
+
+
+def report_standard(name: str, model: ParticleModel, has: str, seeds: range) -> None:
+    """Angles and distances that are left after maps are brought to the standard axes of their group."""
+    diameter, operators = 2.0 * model.radius_angstrom + 10.0, symmetry_matrices(has)
+    angles, apart, refused = [], [], 0
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        turn = Rotation.random(random_state=seed).as_matrix()
+        off = rng.normal(size=3)
+        off *= OFF_ANGSTROM / np.linalg.norm(off)
+        density, _ = density_of(model, turn, 0.0, rng, off)
+        try:
+            found = standard_map(
+                density.numpy().astype(np.float64), 1.5 * diameter / BOX_PX, has, diameter, name
+            )
+        except UserInputError:
+            refused += 1
+            continue
+        made = found.rotation @ operators @ found.rotation.T
+        true = turn @ operators @ turn.T
+        angles.append(max(rotations_between(true, one[None], np.eye(3)[None]).min() for one in made))
+        left = off - found.centre_xyz_angstrom
+        apart.append(float(np.linalg.norm(left - (true @ left).mean(axis=0))))
+    worst = f"rotations off by {max(angles):.1f} deg, axes by {max(apart):.1f} A at most" if angles else ""
+    print(f"{name} ({has}), to standard axes: refused {refused} of {len(seeds)}; {worst}", flush=True)
 
 
 def specimens(options: argparse.Namespace) -> dict[str, tuple[str, Callable[[], ParticleModel]]]:
@@ -130,11 +167,16 @@ def main() -> None:
     parser.add_argument("--lumps-seed", type=int, default=12)
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--specimens", nargs="+", help="all unless given")
+    parser.add_argument("--standard", action="store_true", help="turn and move maps to the standard axes")
     options = parser.parse_args()
     torch.set_num_threads(1)
     known = specimens(options)
     for name in options.specimens or known:
         has, make = known[name]
+        if options.standard:
+            if len(symmetry_matrices(has)) > 1:
+                report_standard(name, make(), has, range(options.seeds))
+            continue
         for noise in options.noise:
             report(name, make(), has, noise, range(options.seeds))
 

@@ -6,7 +6,12 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import UserInputError
-from cryoloom.geometry.symmetry import asymmetric_unit, axes_leave_no_choice, symmetry_matrices
+from cryoloom.geometry.symmetry import (
+    asymmetric_unit,
+    axes_leave_no_choice,
+    rotation_classes,
+    symmetry_matrices,
+)
 
 # Operators that tell one setting of a group from the other; printed by RELION 3.1.3,
 # relion_refine --sym <group> --print_symmetry_ops
@@ -82,3 +87,22 @@ def test_some_axes_leave_a_choice(group, vector_deg):
 @pytest.mark.parametrize("group", ["O", "i3"])
 def test_axes_of_octahedra_and_icosahedra_leave_none(group):
     assert axes_leave_no_choice(group)
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("C1", []),
+        ("C6", [(6, 60, 2), (6, 120, 2), (6, 180, 1)]),
+        ("D2", [(2, 180, 1), (2, 180, 1), (2, 180, 1)]),
+        ("T", [(3, 120, 8), (2, 180, 3)]),
+        ("O", [(4, 90, 6), (3, 120, 8), (4, 180, 3), (2, 180, 6)]),
+        ("I", [(2, 180, 15), (5, 72, 12), (3, 120, 20), (5, 144, 12)]),
+    ],
+)
+def test_classes_have_one_kind_of_axis_and_one_angle(group, expected):
+    found = [
+        (order, round(angle_deg), len(members))
+        for order, angle_deg, members in rotation_classes(symmetry_matrices(group))
+    ]
+    assert sorted(found) == sorted(expected)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["asymmetric_unit", "axes_leave_no_choice", "symmetry_matrices"]
+__all__ = ["asymmetric_unit", "axes_leave_no_choice", "rotation_classes", "symmetry_matrices"]
 
 Matrices = NDArray[np.float64]
 
@@ -63,6 +63,28 @@ def asymmetric_unit(matrices: ArrayLike, group: ArrayLike) -> NDArray[np.bool_]:
     rotations, operators = np.asarray(matrices, dtype=np.float64), np.asarray(group, dtype=np.float64)
     traces = np.einsum("nik,mki->nm", rotations, operators)
     return np.asarray(np.trace(rotations, axis1=1, axis2=2) >= traces.max(axis=1) - 1e-9)
+
+
+def rotation_classes(operators: Matrices) -> list[tuple[int, float, NDArray[np.int64]]]:
+    """Conjugacy classes of the rotations ``(n, 3, 3)``, with those of the inverses; without the identity.
+
+    The identity comes first. Each class has the order of its axis in the group, the angle in degrees, and the
+    indices of its operators.
+    """
+    left = list(range(1, len(operators)))
+    found = []
+    while left:
+        first = operators[left[0]]
+        turned = np.einsum("gab,bc,gdc->gad", operators, first, operators)
+        both = np.concatenate([turned, np.swapaxes(turned, 1, 2)])
+        members = [i for i in left if np.abs(both - operators[i]).max(axis=(1, 2)).min() < 1e-6]
+        _, vectors = np.linalg.eigh(0.5 * (first + first.T))
+        axis = vectors[:, -1]
+        order = int((np.abs(operators @ axis - axis).max(axis=1) < 1e-6).sum())
+        angle_deg = float(np.degrees(np.arccos(np.clip(0.5 * (np.trace(first) - 1.0), -1.0, 1.0))))
+        found.append((order, angle_deg, np.array(members)))
+        left = [i for i in left if i not in members]
+    return found
 
 
 def axes_leave_no_choice(group: str) -> bool:

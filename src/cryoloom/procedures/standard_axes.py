@@ -16,6 +16,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.map_symmetry import (
+    LEAST_EVENNESS,
     SymmetryFit,
     centre_of_density,
     fit_symmetry,
@@ -73,18 +74,19 @@ def standard_map(
     here = symmetry_in_place(small, coarse_radius_px(), group)
     said = []
     rotation = unturned
-    if here is not None and here.likeness < _CLEAR_LIKENESS:
+    if here is not None and not (here.likeness >= _CLEAR_LIKENESS and here.has_all_classes):
         found = fit_symmetry(small, coarse_radius_px(), group)
         if _is_elsewhere(here, found):
             rotation = _least_turned(found.rotation, group)
             said.append(_turn_note(rotation, here, found))
-        elif here.likeness < LEAST_LIKENESS:
+        elif here.likeness < LEAST_LIKENESS or not here.has_all_classes:
             raise UserInputError(
                 f"{name} does not have the symmetry {group} about its own axes: its likeness after "
                 f"rotation is {here.likeness:.2f} about the standard axes and {found.likeness:.2f} about the "
-                f"best others, {found.significance:.1f} deviations above the rest; expected at least "
-                f"{LEAST_LIKENESS} and 3. Set the symmetry that the map has (C1: none), or give "
-                "another map"
+                f"best others, {found.significance:.1f} deviations above the rest, and the kind of rotation "
+                f"that shows least shows {here.evenness:.2f} and {found.evenness:.2f} of the best; expected "
+                f"at least {LEAST_LIKENESS}, 3 and {LEAST_EVENNESS}. Set the symmetry that the map has (C1: "
+                "none), or give another map"
             )
     centre = _off_axes(small, rotation @ operators @ rotation.T, diameter_angstrom, voxel_angstrom)
     if centre.any():

@@ -44,6 +44,7 @@ from pydantic import Field
 from cryoloom.algorithms.averaging.evaluation import particle_mask
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
 from cryoloom.algorithms.averaging.map_symmetry import (
+    LEAST_EVENNESS,
     SymmetryFit,
     best_axes,
     centre_of_density,
@@ -212,7 +213,7 @@ def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
 
 @step(
     "initial_model",
-    version=7,
+    version=8,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -484,7 +485,8 @@ def _looked_for(
             f"The map does not have the symmetry {group}: looked for at a detail of "
             f"{', '.join(f'{band:.0f}' for band in bands)} A, turned by it the map is like itself to "
             f"{best.likeness:.2f} at most, {best.significance:.1f} deviations above other axes (expected 0.3 "
-            "and 3, or 0.25 and 5); it is given without symmetry"
+            "and 3, or 0.25 and 5), and the kind of rotation that shows least shows "
+            f"{best.evenness:.2f} of the best (expected {LEAST_EVENNESS}); it is given without symmetry"
         )
     return made, settings, found
 
@@ -580,6 +582,7 @@ def _axis(fit: SymmetryFit) -> dict[str, Any]:
         "axis_xyz": f"{x:.2f} {y:.2f} {z:.2f}",
         "correlation": round(fit.correlation, 3),
         "likeness": round(fit.likeness, 3),
+        "evenness": round(fit.evenness, 2),
         "deviations": round(fit.significance, 1),
     }
 

@@ -187,7 +187,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
 
 @step(
     "pick_by_template",
-    version=5,
+    version=6,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

@@ -51,7 +51,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.averaging.evaluation import finer_than_start, pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
-from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
+from cryoloom.algorithms.averaging.map_symmetry import LEAST_EVENNESS, symmetry_in_place
 from cryoloom.algorithms.averaging.particle_images import usable_tilts
 from cryoloom.algorithms.averaging.refinement import (
     IterationRecord,
@@ -264,7 +264,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
-    version=8,
+    version=9,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -440,11 +440,12 @@ def _about_standard_axes(
 def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter: float) -> None:
     """Refuse a symmetry that the first map does not have about the standard axes; its centre may be off."""
     found = symmetry_in_place(coarse_map(reference, voxel, diameter), coarse_radius_px(), group)
-    if found is not None and found.likeness < LEAST_LIKENESS:
+    if found is not None and (found.likeness < LEAST_LIKENESS or not found.has_all_classes):
         raise UserInputError(
             f"the first map does not have the symmetry {group} about its own axes: its likeness after "
-            f"rotation is {found.likeness:.2f}, expected at least {LEAST_LIKENESS}. Set the symmetry of "
-            "refine to C1, or give a map with RELION's axes of the group"
+            f"rotation is {found.likeness:.2f}, expected at least {LEAST_LIKENESS}, and the kind of rotation "
+            f"that shows least shows {found.evenness:.2f} of the best, expected {LEAST_EVENNESS}. Set the "
+            "symmetry of refine to C1, or give a map with RELION's axes of the group"
         )
 
 

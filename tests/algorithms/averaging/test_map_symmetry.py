@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.map_symmetry import (
@@ -33,10 +34,10 @@ def blobs(places_px: np.ndarray) -> torch.Tensor:
     return torch.tensor(density, dtype=torch.float32)
 
 
-def made(group: str, rotation: np.ndarray, seed: int = 1) -> torch.Tensor:
+def made(group: str, rotation: np.ndarray, seed: int = 1, n_places: int = 3) -> torch.Tensor:
     rng = np.random.default_rng(seed)
-    places = rng.normal(0, 1, (3, 3))
-    places *= rng.uniform(6, 10, (3, 1)) / np.linalg.norm(places, axis=1, keepdims=True)
+    places = rng.normal(0, 1, (n_places, 3))
+    places *= rng.uniform(6, 10, (n_places, 1)) / np.linalg.norm(places, axis=1, keepdims=True)
     every = np.concatenate([places @ operator.T for operator in symmetry_matrices(group)])
     return blobs(every @ rotation.T)
 
@@ -60,6 +61,30 @@ def test_the_axes_are_found(group, rng):
 def test_a_symmetry_that_is_not_there_is_not_found(has, asked):
     rotation = Rotation.random(random_state=7).as_matrix()
     assert fit_symmetry(made(has, rotation, seed=4), 13.0, asked).likeness < 0.3
+
+
+@pytest.mark.parametrize(("has", "asked"), [("C2", "D2"), ("C3", "D3"), ("T", "O")])
+@pytest.mark.parametrize("seed", [1, 4])
+def test_a_group_that_a_map_has_in_part_is_not_seen(has, asked, seed):
+    """Its mean over all rotations is high where those of the subgroup are perfect."""
+    rotation = Rotation.random(random_state=7).as_matrix()
+    # Both signs: lumps of one sign may be nearly alike under more rotations.
+    density = made(has, rotation, seed, 8) - made(has, rotation, seed + 10, 8)
+    found = fit_symmetry(density, 13.0, asked)
+    assert found.evenness < 0.4
+    assert not found.is_seen
+    assert fit_symmetry(density, 13.0, has).is_seen
+
+
+@pytest.mark.parametrize("group", ["C6", "D2", "D3", "T", "O"])
+def test_noise_lowers_all_kinds_of_rotations_alike(group, rng):
+    density = made(group, np.eye(3))
+    noise = gaussian_filter(rng.standard_normal((N, N, N)), 1.8)
+    noisy = density + 0.6 * torch.tensor(noise / noise.std(), dtype=torch.float32) * density.std()
+    found = symmetry_in_place(noisy, 13.0, group)
+    assert found is not None
+    assert 0.2 < found.likeness < 0.9
+    assert found.has_all_classes
 
 
 def test_a_shell_with_noise_has_no_symmetry(rng):

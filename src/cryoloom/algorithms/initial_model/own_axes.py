@@ -37,7 +37,7 @@ from cryoloom.geometry.orientation_grid import (
     z_axis_to,
 )
 from cryoloom.geometry.rotations import rotation_from_vector
-from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.geometry.symmetry import rotation_classes, symmetry_matrices
 from cryoloom.kernels.slices.fourier_slices import take_slices
 from cryoloom.kernels.slices.orbits import orbit_evidence
 
@@ -190,7 +190,7 @@ def class_likeness(sums: Array, group: str) -> tuple[ClassLikeness, ...]:
     found, n = [], len(sums)
     mean = np.maximum(sums.mean(axis=0), 1e-30)
     power = float(sums[:, 0, 0].mean() / mean[0, 1])
-    for i, (order, angle_deg, _) in enumerate(_classes(symmetry_matrices(group)), start=1):
+    for i, (order, angle_deg, _) in enumerate(rotation_classes(symmetry_matrices(group)), start=1):
         if not sums[:, i, 1].sum() > 0 or n < 2:
             found.append(ClassLikeness(order, angle_deg, 0.0, 0.0))
             continue
@@ -307,7 +307,7 @@ class _Orbits:
     @cached_property
     def classes(self) -> list[tuple[int, float, NDArray[np.int64]]]:
         """Order of the axis, angle and operators of each class of rotations."""
-        return _classes(self.operators)
+        return rotation_classes(self.operators)
 
     def _are_apart(self, turns: Array) -> NDArray[np.bool_]:
         """Whether frequencies lie far from their rotated positions and the opposite ones, ``(turn, m)``."""
@@ -404,23 +404,3 @@ def _axis_of(rotation: Array) -> Array:
     """Unit vector along the axis of a rotation, either sense."""
     values, vectors = np.linalg.eigh(0.5 * (rotation + rotation.T))
     return np.asarray(vectors[:, int(np.argmax(values))])
-
-
-def _classes(operators: Array) -> list[tuple[int, float, NDArray[np.int64]]]:
-    """Conjugacy classes of the rotations, with those of the inverses; without the identity.
-
-    Each with the order of its axis in the group, the angle in degrees, and the operators' indices.
-    """
-    left = list(range(1, len(operators)))
-    found = []
-    while left:
-        first = operators[left[0]]
-        turned = np.einsum("gab,bc,gdc->gad", operators, first, operators)
-        both = np.concatenate([turned, np.swapaxes(turned, 1, 2)])
-        members = [i for i in left if np.abs(both - operators[i]).max(axis=(1, 2)).min() < 1e-6]
-        axis = _axis_of(first)
-        order = int((np.abs(operators @ axis - axis).max(axis=1) < 1e-6).sum())
-        angle_deg = math.degrees(math.acos(float(np.clip(0.5 * (np.trace(first) - 1.0), -1.0, 1.0))))
-        found.append((order, angle_deg, np.array(members)))
-        left = [i for i in left if i not in members]
-    return found
