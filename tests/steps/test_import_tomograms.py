@@ -102,7 +102,7 @@ def test_what_cannot_be_right_gets_one_sentence(tmp_path, volume):
     errors = {one.facts["series"]: one.message for one in made if isinstance(one, DataUnfitError)}
     assert [one.name for one in made if not isinstance(one, DataUnfitError)] == ["H"]
     for name, part in {
-        "A": "no tomogram", "B": "gives no voxel size", "C": "not finite numbers", "D": "one value alone",
+        "A": "not a tomogram", "B": "gives no voxel size", "C": "not finite numbers", "D": "one value alone",
         "E": "set voxel_size_angstrom", "F": "halves of the same tomogram", "G": "G.mrc",
     }.items():  # fmt: skip
         assert part in errors[name]

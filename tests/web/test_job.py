@@ -42,7 +42,7 @@ def test_a_job_waits_for_another_and_does_not_start_where_that_failed(tmp_path: 
     assert finished(tmp_path, first.number).state == "failed"
     assert finished(tmp_path, second.number).state == "failed"
     assert log_part(tmp_path, second.number, 0)[0] == "not started: number 1 did not end well\n"
-    with pytest.raises(UserInputError, match="nothing of number 99"):
+    with pytest.raises(UserInputError, match="no job 99 was started from the browser"):
         start_job(tmp_path, "steps", ["steps"], "me", after=99)
 
 

@@ -7,6 +7,7 @@ import torch
 from cryoloom.algorithms.alignment.focus import (
     drift_error,
     drift_modes,
+    focus_finely,
     focus_series,
     sharpness,
     without_drift,
@@ -117,3 +118,40 @@ def test_jumps_and_what_lies_along_the_axis_are_kept():
     jump[12] = 50.0
     kept = without_drift(jump[:, None] * ACROSS, geometry, ALL) @ ACROSS
     assert kept[12] > 35
+
+
+def make_fine_images(rng, n_points=60):
+    """Dark blobs of 50 A in pixels of 12 A."""
+    side, pixel = 96, 12.0
+    truth = SeriesGeometry.start(TILTS, AXIS, rng.normal(0, 30, (len(TILTS), 2)))
+    half = side * pixel / 2
+    points = rng.uniform(-1, 1, (n_points, 3)) * [1.4 * half, half, 300]
+    tick = np.arange(side) - side // 2
+    images = rng.normal(0, 1, (len(TILTS), side, side))
+    for image, at in zip(images, truth.project(points) / pixel, strict=True):
+        across = np.exp(-((tick - at[:, :1]) ** 2) / 6)
+        image -= (n_points > 0) * 2.5 * np.exp(-((tick - at[:, 1:]) ** 2) / 6).T @ across
+    ones = np.ones(len(TILTS))
+    return TiltImages(torch.from_numpy(images).float(), pixel, ones, ones), truth
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_fine_detail_undoes_a_drift_of_half_a_small_body(seed):
+    images, truth = make_fine_images(np.random.default_rng(seed))
+    start = moved(truth, 12.0 * drift_modes(TILTS)[0])
+    assert rms_off(start, truth) > 8
+    found, error = focus_finely(images, start, ALL)
+    assert rms_off(found, truth) < 2.5
+    assert 0.1 < np.sqrt(np.mean(error**2)) < 4
+
+
+def test_noise_has_no_fine_detail(rng):
+    images, truth = make_fine_images(rng, n_points=0)
+    assert focus_finely(images, truth, ALL) is None
+
+
+def test_pixels_too_large_for_fine_detail_are_left_alone(rng):
+    images, truth = make_images(rng)
+    assert (
+        focus_finely(images.__class__(images.images, 40.0, images.mean, images.deviation), truth, ALL) is None
+    )

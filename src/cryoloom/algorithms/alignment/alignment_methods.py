@@ -17,7 +17,7 @@ from cryoloom.algorithms.alignment.bead_tracking import BeadTracking, track_bead
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_errors
 from cryoloom.algorithms.alignment.feature_tracking import error_of_halves, track_features
-from cryoloom.algorithms.alignment.focus import drift_error, focus_series, sharpness
+from cryoloom.algorithms.alignment.focus import drift_error, focus_finely, focus_series, sharpness
 from cryoloom.algorithms.alignment.patch_tracking import track_patches
 from cryoloom.algorithms.alignment.pose_uncertainty import (
     AXIS_ERROR_DEG,
@@ -433,6 +433,8 @@ def _refocused(
         reach_angstrom=PATCH_DRIFT_REACH_ANGSTROM,
         axis_reach_deg=0.0,
     )
+    finely = focus_finely(tilt_images, focused, usable, plane)
+    focused, drift_angstrom = finely or (focused, drift_error(tilt_images, focused, usable, plane))
     drift = focused.shift_xy_angstrom - solution.geometry.shift_xy_angstrom
     position = tracks.position_xy_angstrom + drift[tracks.view]
     return Alignment.of(
@@ -440,7 +442,7 @@ def _refocused(
         replace(tracks, position_xy_angstrom=position),
         replace(solution, geometry=focused),
         free,
-        drift_angstrom=drift_error(tilt_images, focused, usable, plane),
+        drift_angstrom=drift_angstrom,
         axis_error_deg=axis_error_deg,
     )
 

@@ -4,6 +4,9 @@ Neighbouring images agree with each other even if the specimen drifts in depth f
 across the axis by ``c (1 - cos t)`` only moves everything by ``c sin t``. Images far apart then disagree, and
 dark detail is smeared out in the mean of all. So smooth shifts and the axis are varied until the mean of all
 back-projected images has the strongest dark maxima, which require agreement.
+
+Bodies of several hundred angstrom stay sharp under a drift of 10 A, in all parts of the field alike. Where
+the images have finer detail, each part of the field is focused again by it, and the parts must agree.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection
 from cryoloom.kernels.rows.transpose_rows import transpose_rows
 
-__all__ = ["drift_error", "drift_modes", "focus_series", "sharpness", "without_drift"]
+__all__ = ["drift_error", "drift_modes", "focus_finely", "focus_series", "sharpness", "without_drift"]
 
 Array = NDArray[np.float64]
 
@@ -45,6 +48,15 @@ SMALLEST_STEP_DEG = 0.1
 #: drift.
 PART_ANGSTROM = 900.0
 FEWEST_PARTS, MOST_PARTS = 3, 6  # chosen: enough for the scatter of their drifts, in little time
+FINE_PIXEL_ANGSTROM, FINE_BAND_ANGSTROM = 15.0, (150.0, 70.0)
+"""Chosen: detail of single proteins. On virus shells (`benchmarks/hiv_from_movies.py`, seeds 4 and 5) drifts
+of 8.7 and 1.8 A are seen as 0.3 and 2.7 A in `BAND_ANGSTROM` and as 9.1 and 1.8 A in this band."""
+LARGEST_FINE_ERROR_ANGSTROM = 3.0
+"""Chosen: of each mode, from the scatter of the parts. Noise gives maxima anywhere within reach: parts differ
+by 15 A, and their mean has an error of 9 A."""
+MOST_UPDATES = 4e8
+"""Chosen: voxels times views that are summed for one trial of all parts, a quarter of a second; a large field
+has detail enough in a part of its rows."""
 PART_REACH_ANGSTROM = 40.0
 """Chosen: parts differ by 7 A where particles are small, by 0.5 to 1.4 A in fields of 2.8 um."""
 
@@ -128,6 +140,28 @@ def sharpness(
     return aligned.sharpness(np.zeros(int(usable.sum())))
 
 
+def focus_finely(
+    tilt_images: TiltImages,
+    geometry: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    plane: Plane = (0.0, 0.0, 0.0),
+) -> tuple[SeriesGeometry, Array] | None:
+    """A focused series without the drift that only fine detail shows, and the error that is left.
+
+    The error is as that of `drift_error`. None if parts of the field do not agree: the images then have no
+    such detail above noise. None too if their pixels are too large for it.
+    """
+    if 2 * tilt_images.pixel_size_angstrom > FINE_BAND_ANGSTROM[1]:
+        return None
+    detail = _dark_detail(tilt_images, FINE_PIXEL_ANGSTROM, FINE_BAND_ANGSTROM)
+    drifts, modes = _drifts_of_parts(detail, tilt_images, geometry, usable, plane, MOST_UPDATES)
+    if drifts.std(axis=0, ddof=1).max() > LARGEST_FINE_ERROR_ANGSTROM * np.sqrt(len(drifts)):
+        return None
+    shift = geometry.shift_xy_angstrom.copy()
+    shift[usable] += (drifts.mean(axis=0) @ modes)[:, None] * across_axis(geometry.axis_deg[usable])
+    return replace(geometry, shift_xy_angstrom=shift), _error_of_mean(drifts, modes, usable)
+
+
 def drift_error(
     tilt_images: TiltImages,
     geometry: SeriesGeometry,
@@ -139,14 +173,30 @@ def drift_error(
     The field is divided along the axis into parts with nothing in common but the poses. Each is focused by
     itself; the error of the drift of all is the scatter of the parts' drifts over the root of their number.
     """
-    detail = _dark_detail(tilt_images)
+    drifts, modes = _drifts_of_parts(_dark_detail(tilt_images), tilt_images, geometry, usable, plane)
+    return _error_of_mean(drifts, modes, usable)
+
+
+def _drifts_of_parts(
+    detail: TiltImages,
+    tilt_images: TiltImages,
+    geometry: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    plane: Plane,
+    most_updates: float = np.inf,
+) -> tuple[Array, Array]:
+    """Weights of the drift's modes in each part of the field ``(part, mode)``, and the modes."""
     modes = drift_modes(geometry.tilt_deg[usable])
     along = tilt_images.shape_yx[0] * tilt_images.pixel_size_angstrom
     n_parts = int(np.clip(round(along / PART_ANGSTROM), FEWEST_PARTS, MOST_PARTS))
     parts = _AlignedStrips.parts_of(detail, geometry, usable, plane, n_parts)
-    drifts = np.array([_drift_of(part, modes) for part in parts])
-    error = np.full(geometry.n_views, np.nan)
-    scatter = drifts.std(axis=0, ddof=1) / np.sqrt(n_parts)
+    return np.array([_drift_of(part.at_most(most_updates / n_parts), modes) for part in parts]), modes
+
+
+def _error_of_mean(drifts: Array, modes: Array, usable: NDArray[np.bool_]) -> Array:
+    """Error of the mean drift of the parts, ``(n_views,)``; NaN where a view is not used."""
+    error = np.full(len(usable), np.nan)
+    scatter = drifts.std(axis=0, ddof=1) / np.sqrt(len(drifts))
     error[usable] = np.sqrt((scatter[:, None] ** 2 * modes**2).sum(axis=0))
     return error
 
@@ -171,11 +221,15 @@ def _nearer(aligned: _AlignedStrips, modes: Array, drift: Array, step: float, re
     return drift
 
 
-def _dark_detail(tilt_images: TiltImages) -> TiltImages:
+def _dark_detail(
+    tilt_images: TiltImages,
+    pixel_angstrom: float = PIXEL_ANGSTROM,
+    band_angstrom: tuple[float, float] = BAND_ANGSTROM,
+) -> TiltImages:
     """Small images in which dark detail is positive, about 1 in noise."""
-    small = shrink_images(tilt_images, round(tilt_images.field_angstrom / PIXEL_ANGSTROM))
+    small = shrink_images(tilt_images, round(tilt_images.field_angstrom / pixel_angstrom))
     pixel = small.pixel_size_angstrom
-    maps = -band_pass(small.images, BAND_ANGSTROM[0] / pixel, BAND_ANGSTROM[1] / pixel)
+    maps = -band_pass(small.images, band_angstrom[0] / pixel, band_angstrom[1] / pixel)
     maps = maps / (maps.flatten(1).std(dim=1)[:, None, None] + 1e-12)
     return replace(small, images=maps.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION))
 
@@ -222,6 +276,13 @@ class _AlignedStrips:
             cls(_strips(aligned[:, low:high]), columns, reprojector.n_z, detail.pixel_size_angstrom)
             for low, high in pairwise(edges)
         ]
+
+    def at_most(self, most_updates: float) -> _AlignedStrips:
+        """Some of the strips, evenly chosen, so that no more voxels times views are summed in a trial."""
+        of_a_strip = self.strips[0].numel() * self.n_z
+        wanted = max(1, int(min(most_updates / of_a_strip, len(self.strips))))
+        chosen = np.linspace(0, len(self.strips) - 1, wanted).round().astype(int)
+        return replace(self, strips=tuple(self.strips[i] for i in chosen))
 
     def sharpness(self, shift_angstrom: Array) -> float:
         """Mean cube of the dark part of the mean of all images, each moved across the axis, ``(n_views,)``.
