@@ -190,7 +190,7 @@ def _load_ahead(series: TiltSeries, params: AlignSeriesParams, context: StepCont
 
 @step(
     "align_series",
-    version=11,
+    version=12,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -76,6 +76,8 @@ def test_features_that_change_fast_everywhere_are_no_break():
     assert not shells.is_broken(0.55)
     assert replace(shells, typical_ratio=0.85).is_broken(0.55)
     assert replace(shells, across=0.2).is_broken(0.55)  # whatever is typical
+    # Features near the noise: nothing is known of how fast they change.
+    assert Continuity(37.6, across=0.25, among=0.6, error=0.03, typical_ratio=0.57).is_broken(0.55)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
