@@ -59,8 +59,8 @@ series the ratio is 0.47 to 0.68 at every place; at jumps of others it is 0.2 to
 elsewhere.
 """
 CLEAR_FEATURES = 0.75
-"""Chosen: agreement among views from which features are far above noise, so that a low ratio everywhere is how
-fast they change. It is 0.8 to 0.9 on those shells, and 0.64 in a random session (476) with poses 419 A off."""
+"""Chosen: agreement among views from which features are far above noise, so that a low ratio everywhere is
+how fast they change. It is 0.8 to 0.9 on those shells, and 0.64 in a random session with poses 419 A off."""
 #: Chosen: standard errors by which views must disagree to be doubted.
 SURE_DEVIATIONS = 1.0
 # Neighbouring images, correlated over all shifts.
