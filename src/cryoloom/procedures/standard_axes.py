@@ -20,6 +20,7 @@ from cryoloom.algorithms.averaging.map_symmetry import (
     SymmetryFit,
     centre_of_density,
     fit_symmetry,
+    map_in_frame,
     symmetry_in_place,
 )
 from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
@@ -96,7 +97,7 @@ def standard_map(
         )
     if not said:
         return StandardMap(density, unturned, unmoved)
-    moved = _in_frame(density, rotation, centre / voxel_angstrom, solvent)
+    moved = map_in_frame(density, rotation, centre / voxel_angstrom, solvent)
     return StandardMap(moved, rotation, centre, "; ".join(said))
 
 
@@ -200,18 +201,6 @@ def _correlation_about(small: torch.Tensor, centre_xyz_px: Array, operators: Arr
 
     own = read(np.eye(3))
     return float(np.mean([np.corrcoef(own, read(rotation))[0, 1] for rotation in operators[1:]]))
-
-
-def _in_frame(density: Array, rotation: Array, centre_xyz_px: Array, solvent: float) -> Array:
-    """A map on a cube, its value at r that of the given map at ``Q r + c``; ``solvent`` outside it."""
-    n = max(density.shape)
-    axis = np.arange(n) - n // 2
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    place = rotation @ np.stack([x, y, z]).reshape(3, -1) + centre_xyz_px[:, None]
-    at = place[::-1] + np.array(density.shape)[:, None] // 2
-    return np.asarray(
-        map_coordinates(density, at, order=3, mode="grid-constant", cval=solvent).reshape(n, n, n)
-    )
 
 
 def _faces(density: Array) -> list[Array]:

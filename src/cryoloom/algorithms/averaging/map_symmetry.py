@@ -34,6 +34,7 @@ __all__ = [
     "centre_of_density",
     "centred",
     "fit_symmetry",
+    "map_in_frame",
     "symmetry_in_place",
     "turned_map",
 ]
@@ -204,14 +205,22 @@ def centred(density: torch.Tensor, centre_xyz_px: Array) -> torch.Tensor:
 
 def turned_map(density: torch.Tensor, rotation: Array) -> torch.Tensor:
     """A map ``(n, n, n)`` turned about index ``n // 2``: what was at r lies at ``R r``."""
-    n = density.shape[0]
+    turned = map_in_frame(density.numpy().astype(np.float64), rotation.T, np.zeros(3))
+    return torch.tensor(turned, dtype=torch.float32)
+
+
+def map_in_frame(density: Array, rotation: Array, centre_xyz_px: Array, outside: float = 0.0) -> Array:
+    """A map ``(z, y, x)`` on a cube, its value at r that of the given map at ``Q r + c``.
+
+    Both r and c, in voxels, count from index ``n // 2``. outside : value beyond the given map.
+    """
+    n = max(density.shape)
     axis = np.arange(n) - n // 2
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    place = rotation.T @ np.stack([x, y, z]).reshape(3, -1)
-    values = map_coordinates(
-        density.numpy().astype(np.float64), place[::-1] + n // 2, order=3, mode="grid-constant"
-    )
-    return torch.tensor(values.reshape(n, n, n), dtype=torch.float32)
+    place = rotation @ np.stack([x, y, z]).reshape(3, -1) + centre_xyz_px[:, None]
+    at = place[::-1] + np.array(density.shape)[:, None] // 2
+    values = map_coordinates(density, at, order=3, mode="grid-constant", cval=outside)
+    return np.asarray(values.reshape(n, n, n))
 
 
 def _other_angles(operators: Array) -> Array:
